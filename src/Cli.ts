@@ -40,8 +40,8 @@ import type { TableNames } from "./SqlStore.js"
 export type ExitCode = 0 | 1 | 2 | 3
 
 /**
- * Runs a command line (`process.argv`) and returns the exit code. Writes results to the console's `log`, and one sentence about a failure to its
- * `error`. Never fails.
+ * Runs a command line (`process.argv`) and returns the exit code. Writes results to the console's `log`, and one sentence about a failure
+ * to its `error`. Never fails.
  *
  * @since 0.2.0
  * @category running

@@ -1,17 +1,18 @@
 /**
  * The engine on the table of sessions of a live Django: both sides read and write the same sessions.
  *
- * A login, a logout, a rotation and a change of the password on one side count on the other. Django's engines `db` and `cached_db` keep
- * sessions in this table; a cache in front of it must not answer for it, so Django needs `db`. Everything that is not in the schema of the
- * tag, numbers that JavaScript cannot hold included, keeps its text.
+ * A login, a logout, a rotation and a change of the password on one side count on the other. Django must use its engine `db`: the cache of
+ * `cached_db` does not notice writes of this engine. Every member of a session that is not in the schema of the tag keeps its text, also a
+ * number that JavaScript cannot hold.
  *
- * These laws of other engines do not hold, because the table and half of the writes are Django's:
+ * Some laws of other engines hold in part or not at all, because Django writes the table, too:
  *
- * - *No lost update* holds between requests here, and no write here overwrites what Django has written since the session was read. Django
- *   itself saves the whole session without a condition, and may overwrite a write from here: let only one side write a field.
- * - *Nothing to steal* does not hold: the table has the keys as the cookies have them, and a signature covers neither key nor end. A user of the
- *   database who can read the table can act as any visitor.
- * - An `absolute` limit is kept here only, and begins with the first write or login here: a session that only Django uses has none.
+ * - *No lost update* holds between requests of this engine, and it overwrites nothing that Django has written since the session was read.
+ *   Django itself saves the whole session without a condition, and may overwrite a write of this engine: let only one side write a field.
+ * - *Nothing to steal* does not hold: the table has the keys as the cookies have them, and a signature covers neither key nor end. A user
+ *   of the database who can read the table can act as any visitor.
+ * - An `absolute` limit begins with the first write or login of this engine, and only this engine enforces it: a session that only Django
+ *   uses has none.
  *
  * The table has no column for the user, so there are no lists of sessions and no revocation by user. A new password ends the logins of its
  * user on both sides. `docs/django-migration.md` describes the move from Django step by step.
@@ -82,9 +83,9 @@ export interface DjangoSettings {
    */
   readonly timeZone?: string
   /**
-   * The form of a lifetime that ends at a moment (`Lifetime.until`). `"iso"`, the default: as Django 4.1 and later write it. `"seconds"`: an
-   * older Django cannot read a date there, and fails; it is given the seconds from the write until then, which each of its saves counts
-   * again, while the moment is kept here.
+   * The form of a lifetime that ends at a moment (`Lifetime.until`). `"iso"`, the default: a date, as Django 4.1 and later write it.
+   * `"seconds"`: for an older Django, which fails on a date. It reads the seconds from the write to that moment, and counts them again from
+   * each of its saves; this engine keeps the moment.
    */
   readonly expiryDates?: "iso" | "seconds"
   /**
@@ -105,12 +106,12 @@ export interface DjangoSettings {
 export interface DjangoEngineOptions extends DjangoSecrets, DjangoSettings {}
 
 /**
- * The engine on Django's table. The session tag needs the cookie of Django, and a policy whose limit only a change of the session moves:
- * `Expiry.django`, or `Expiry.sinceModified` with another `SESSION_COOKIE_AGE` than two weeks. The names of its fields do not begin with an
+ * The engine on Django's table. The session tag needs the cookie of Django and a policy without an idle limit: `Expiry.django`, or for a
+ * `SESSION_COOKIE_AGE` other than two weeks `Expiry.sinceModified` with an absolute limit. The names of its fields must not begin with an
  * underscore, which Django reserves.
  *
- * `authenticate` takes the primary key of the user as text. Fails with `SessionConfigError` if the table is missing or may not be read and
- * written, and for a tag that it cannot serve: with another policy, with reserved names, or beside another tag on the same table.
+ * `authenticate` takes the primary key of the user as text. The layer fails with `SessionConfigError` if the table is missing or may not be
+ * read and written. The layer of a tag fails with it if the policy has an idle limit, a name is reserved, or another tag uses the engine.
  *
  * @example
  * ```ts
@@ -139,9 +140,9 @@ export const layer = (
 ): Layer.Layer<SessionEngine | SessionMaintenance, SessionConfigError, SqlClient.SqlClient> =>
   Layer.effectContext(
     Effect.map(Start.connected(options), ({ engine, table }) => {
-      const claimed = claiming()
+      const claim = makeClaim()
       return Context.make(SessionEngine, {
-        bind: (scope) => Effect.as(Effect.zipRight(servable(scope), claimed(scope)), Engine.make(engine, scope))
+        bind: (scope) => Effect.as(Effect.zipRight(checkScope(scope), claim(scope)), Engine.make(engine, scope))
       }).pipe(
         Context.add(SessionMaintenance, {
           count: (now) => table.count(now),
@@ -179,10 +180,11 @@ export const layerConfig = (
  *
  * A session of Django moves at the end of the first request that uses it, with its data, its login and its end: `to` gets a session with a
  * new token, the response sets the cookie, and Django does not find the session any more. Requests that still have the old cookie use the
- * session in `to`, until it ends or gets another token. The `absolute` limit of the tag begins with the move, because Django has none.
+ * session in `to` until it ends or gets another token, at most until the end that it had when it moved. The `absolute` limit of the tag
+ * begins with the move, unless a write of {@link layer} has begun it before.
  *
- * For the time when no view of Django needs the session. When the sessions of Django have expired, give `to` alone. The row that a move
- * leaves in the table has no data; Django's `clearsessions` deletes it with the others.
+ * Use it when no view of Django needs the session any more. When the sessions of Django have expired, use `to` alone. The row that a move
+ * leaves in the table has no data, and expires with the end that the session had; `clearsessions` of Django deletes it.
  *
  * @example
  * ```ts
@@ -244,8 +246,8 @@ export const movingFiles = <Out, E, R>(
 
 /**
  * Moves the sessions of Django's engine `signed_cookies` to another engine, as {@link moving} does. Such a cookie stays valid for Django
- * after a logout, but not here: until the cookie would have expired, `to` keeps a mark of each session that has moved or ended, as a session
- * without a user.
+ * after a logout, but not here: until the cookie would have expired, `to` keeps a marker of each session that has moved or ended, as a
+ * session without a user.
  *
  * @since 0.6.0
  * @category layers
@@ -270,11 +272,11 @@ const movingFrom = <Out, E, R, R1>(
     Layer.effect(
       SessionEngine,
       Effect.zipWith(SessionEngine, source, (target, sourceOf) => {
-        const claimed = claiming()
+        const claim = makeClaim()
         return {
           bind: (scope: Scope) =>
             Effect.zipRight(
-              claimed(scope),
+              claim(scope),
               Effect.flatMap(target.bind(scope), (engine) =>
                 engine.selfContained
                   ? configError(
@@ -291,7 +293,7 @@ const movingFrom = <Out, E, R, R1>(
   )
 
 /** Fails for a tag whose sessions Django's table cannot keep. */
-const servable = ({ expiry, fields = [], namespace }: Scope): Effect.Effect<void, SessionConfigError> => {
+const checkScope = ({ expiry, fields = [], namespace }: Scope): Effect.Effect<void, SessionConfigError> => {
   const reserved = fields.filter(DjangoMembers.isReserved)
   return reserved.length > 0
     ? configError(
@@ -311,8 +313,8 @@ const servable = ({ expiry, fields = [], namespace }: Scope): Effect.Effect<void
     : Effect.void
 }
 
-/** A table serves one tag: a cookie of one would be valid as that of another. */
-const claiming = () => {
+/** Makes a function that fails for every tag but the first one: a cookie of one tag would be valid as that of another. */
+const makeClaim = () => {
   let owner: Scope | undefined
   return (scope: Scope): Effect.Effect<void, SessionConfigError> =>
     Effect.suspend(() => {

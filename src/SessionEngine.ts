@@ -50,13 +50,13 @@ export interface Scope {
    */
   readonly cookieScope?: string
   /**
-   * The names of the fields of the schema, as they are encoded.
+   * The names of the fields of the schema in their encoding.
    *
    * @since 0.6.0
    */
   readonly fields?: ReadonlyArray<string>
   /**
-   * The expiry policy of the tag. An engine rejects what it cannot keep.
+   * The expiry policy of the tag. An engine rejects a policy that it cannot enforce.
    *
    * @since 0.6.0
    */
@@ -155,8 +155,8 @@ export interface BoundEngine {
    */
   readonly synchronous?: BoundEngine
   /**
-   * Another program sets the cookie of the same sessions, and gives it their end, which each of its writes moves. So each write here sends the
-   * cookie again, too, and the cookie does not last until the deadline.
+   * Another program sets the cookie, too: each of its writes sends it with the end of the session. So each write of this library sends the
+   * cookie again, and without regard to the deadline of the policy.
    *
    * @since 0.6.0
    */
@@ -192,8 +192,8 @@ export interface BoundEngine {
     now: number
   ) => Effect.Effect<Option<EndReason | "unknown">, SessionStoreError>
   /**
-   * Fails if the store cannot answer. Reads at most one record, which does not exist. Absent: the engine keeps nothing outside of the cookie,
-   * so there is nothing that could be down.
+   * Fails if the store cannot answer. Reads at most one record, which does not exist. Absent: the engine keeps nothing outside of the
+   * cookie, so there is nothing that could be down.
    *
    * @since 0.6.0
    */

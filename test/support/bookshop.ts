@@ -18,7 +18,9 @@ export interface Bookshop {
   readonly output: Effect.Effect<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }>
 }
 
-/** Starts the bookshop with a data folder of its own. The end of the scope ends it as Ctrl-C does, because Django has its own process group. */
+/**
+ * Starts the bookshop with a data folder of its own. The end of the scope ends it as Ctrl-C does, because Django has its own process group.
+ */
 export const start = (environment: Readonly<Record<string, string>> = {}) =>
   Effect.gen(function*() {
     const project = yield* temporaryDirectory("bookshop")

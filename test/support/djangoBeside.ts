@@ -47,7 +47,7 @@ export interface Server {
   readonly maintenance: Context.Tag.Service<SessionMaintenance>
 }
 
-export interface ServerOptions extends Partial<DjangoEngine.DjangoEngineOptions> {
+interface ServerOptions extends Partial<DjangoEngine.DjangoEngineOptions> {
   readonly settings?: Settings
 }
 

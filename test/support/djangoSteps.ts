@@ -17,6 +17,7 @@ import type { Table } from "../../src/internal/django/table.js"
 import { intercepted } from "../../src/internal/store/intercepted.js"
 import type { Scene } from "../../src/internal/testing/interleave.js"
 import { holds } from "../../src/internal/testing/law.js"
+import { browserWith } from "./djangoBeside.js"
 import type { Database } from "./djangoDatabases.js"
 import * as Django from "./servers/django.js"
 
@@ -34,7 +35,7 @@ export class Shop extends Session.Tag<Shop>()("test/DjangoSteps", {
   commitTimeout: timeout
 }) {}
 
-/** Runs a step. */
+/** Runs the call of a step, or changes when and whether it runs. */
 export type Around = <A, E>(step: string, call: Effect.Effect<A, E>) => Effect.Effect<A, E | SessionStoreError>
 
 export const undisturbed: Around = (_, call) => call
@@ -69,7 +70,7 @@ export interface Live {
   readonly id: string
   readonly count: number
   readonly theme: string | undefined
-  /** It is the session that the requests share, or a copy of it, and none that a request has begun. */
+  /** It is the session that the requests share, or a copy of it. `false`: a request has begun it. */
   readonly shared: boolean
 }
 
@@ -142,7 +143,7 @@ const inStore = (store: Store): Place["live"] =>
 
 const clear = ({ sql }: World) => sql`DELETE FROM django_session`
 
-/** The table, empty. */
+/** Empties the table, and returns it as a place. */
 export const table = (world: World): Effect.Effect<Place, unknown> =>
   Effect.as(clear(world), {
     save: (json) => world.worker.save("db", json),
@@ -160,7 +161,7 @@ const target = (store: Store, around: Around) =>
     Layer.succeed(SessionStore, intercepted(store, around))
   )
 
-/** The table, empty, whose sessions move to an empty store. */
+/** Empties the table, and returns it as a place whose sessions move to a new store in memory. */
 export const movingTable = (world: World): Effect.Effect<Place, unknown> =>
   Effect.map(clear(world), () => {
     const store = MemoryStore.make()
@@ -226,27 +227,20 @@ const handled = (handler: Effect.Effect<unknown, unknown, Shop>): Kind["run"] =>
 
 const increment = Shop.update("count", (n) => n + 1)
 
-export const read: Kind = { name: "a read", run: handled(Shop.get("count")) }
-export const update: Kind = { name: "an update", run: handled(increment), counts: true }
-export const login: Kind = { name: "a login", run: handled(Shop.authenticate("1")), ends: true, continues: true }
-export const rotation: Kind = {
+const read: Kind = { name: "a read", run: handled(Shop.get("count")) }
+const update: Kind = { name: "an update", run: handled(increment), counts: true }
+const login: Kind = { name: "a login", run: handled(Shop.authenticate("1")), ends: true, continues: true }
+const rotation: Kind = {
   name: "an update with a new token",
   run: handled(Effect.zipRight(increment, Shop.rotate)),
   counts: true,
   ends: true,
   continues: true
 }
-export const logout: Kind = { name: "a logout", run: handled(Shop.destroy), ends: true }
+const logout: Kind = { name: "a logout", run: handled(Shop.destroy), ends: true }
 
 /** The requests to this library. */
 export const kinds: ReadonlyArray<Kind> = [read, update, login, rotation, logout]
-
-/** A browser of Django with a cookie. */
-const browserWith = (cookie: string): Django.Browser => {
-  const browser = Django.browser()
-  browser.jar.setCookieSync(`sessionid=${cookie}; Path=/`, "http://127.0.0.1/")
-  return browser
-}
 
 let held = 0
 

@@ -92,7 +92,7 @@ const check = Command.make("check", {
       }),
       layer
     ).pipe(
-      // As of the other commands: the tables are missing.
+      // Exit code 1, as for the other commands if their tables are missing.
       Effect.mapError((error) =>
         error instanceof SessionConfigError && error.help === "django-table-unusable" ? misconfigured(error, 1) : error
       )

@@ -55,7 +55,7 @@ export const namespaceOption = Options.text("namespace").pipe(
   Options.withDescription("The namespace of the session's tag: its id, unless given. Variable: SESSION_NAMESPACE.")
 )
 
-/** A whole number. */
+/** An option that takes a whole number from `min` to `max`. */
 export const integerBetween = (name: string, min: number, max: number, byDefault: number, description: string) =>
   Options.integer(name).pipe(
     Options.filterMap(

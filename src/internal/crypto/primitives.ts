@@ -97,3 +97,6 @@ export const decodeBase64Url = (text: string): Uint8Array | undefined => {
   const bytes = decodeLenient(text, "base64url")
   return bytes !== undefined && encodeBase64Url(bytes) === text ? bytes : undefined
 }
+
+/** SHA-256 as 32 bytes. */
+export const sha256Bytes = (bytes: Uint8Array): Uint8Array => decodeBase64Url(sha256(bytes)) ?? new Uint8Array()

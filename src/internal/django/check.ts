@@ -52,6 +52,7 @@ export interface Report {
   readonly age: { readonly seconds: number; readonly sessions: number } | undefined
 }
 
+/** The numbers of logins. */
 export interface Logins {
   readonly total: number
   /** The number of logins by the state of their `_auth_user_hash`. Absent: the table `auth_user` cannot be read. */
@@ -60,8 +61,8 @@ export interface Logins {
     | undefined
 }
 
-/** The zone of `expire_date`. */
-export interface Zone {
+/** The zone of `expire_date`, as far as the sample shows it. */
+interface Zone {
   /** Postgres keeps moments, so nothing is assumed. */
   readonly keepsMoments: boolean
   /** From what the end of a session is known beside its `expire_date`. */
@@ -76,7 +77,7 @@ export interface Zone {
   readonly dates: { readonly withOffset: number; readonly withoutOffset: number }
 }
 
-/** Whether so many ends differ that the assumed zone must be wrong. */
+/** Whether the assumed zone must be wrong: a tenth of the ends, or more, differ from it by the offset of another zone. */
 export const isContradicted = ({ agreeing, differing }: Zone): boolean => {
   const others = sum(differing.values())
   return others > 0 && 10 * others >= agreeing + others
@@ -100,11 +101,11 @@ export const run = (settings: Settings) =>
   Effect.gen(function*() {
     const { cookieAge, sample, table: name } = settings
     const { dates, secrets, signer } = yield* Start.formats(settings)
-    yield* Start.nameable(name)
+    yield* Start.checkName(name)
     const [sql, dialect] = yield* clientOf
     const calls = SqlCalls.make(sql, dialect, [], true)
     const table = Table.make(calls, dialect, Table.statements(dialect, name), dates)
-    yield* Start.usable(name, table.load("", 0), "Grant the user SELECT on it.")
+    yield* Start.checkAccess(name, table.load("", 0), "Grant the user SELECT on it.")
     const now = yield* Clock.currentTimeMillis
     const rows = yield* table.count(now)
     const sampled = yield* table.sample(now, sample)
@@ -184,7 +185,7 @@ const membersOf = (found: ReadonlyArray<Found>): ReadonlyMap<string, number> => 
 
 const quarterHour = 900_000
 
-/** The maximum time in milliseconds from the signature to the end that a save of Django computes. */
+/** The maximum difference in milliseconds from an expected end: a save of Django computes the end shortly after the signature. */
 const tolerance = 5000
 
 /** A difference in quarters of an hour, if it can be the offset of a zone. */

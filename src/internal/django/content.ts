@@ -8,7 +8,7 @@ import type { Json, JsonRecord } from "../../Json.js"
 import type { Lifetime } from "../../Lifetime.js"
 import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
-import { decodeBase64Url, lengthPrefixed, sha256 } from "../crypto/primitives.js"
+import { decodeBase64Url, lengthPrefixed, sha256, sha256Bytes } from "../crypto/primitives.js"
 import * as Attributes from "../domain/attributes.js"
 import * as Ids from "../domain/id.js"
 import * as LifetimeRules from "../domain/lifetime.js"
@@ -145,18 +145,18 @@ export const momentOf = (text: string, zone: DateTime.TimeZone): number | undefi
   )
 }
 
-/** The first and the last day of Python's dates, in every zone. */
+/** The first and the last day that Python's dates have in every zone, in milliseconds since the epoch. */
 const firstDate = Date.parse("0001-01-02T00:00:00Z")
-const lastDate = Date.parse("9999-12-30T00:00:00Z")
+export const lastDate = Date.parse("9999-12-30T00:00:00Z")
 
-/** Formats a moment in the zone, without an offset: `2026-01-15 09:30:00.250000`. A moment that Python cannot hold becomes the nearest one. */
+/** Formats a moment in the zone, without an offset: `2026-01-15 09:30:00.250000`. One outside of Python's dates becomes the nearest. */
 export const localText = (at: number, zone: DateTime.TimeZone): string => {
   const held = Math.min(Math.max(at, firstDate), lastDate)
   const local = held + DateTime.zonedOffset(DateTime.unsafeMakeZoned(held, { timeZone: zone }))
   return `${new Date(local).toISOString().slice(0, 23).replace("T", " ")}000`
 }
 
-/** Encodes a lifetime; `undefined` for that of the policy. Python's integers are seconds: a part of one is rounded up. */
+/** Encodes a lifetime; `undefined` for that of the policy. Django's integers are seconds: a part of one is rounded up. */
 const expiryOf = (
   lifetime: Lifetime | undefined,
   { isNaive, onlySeconds, zone }: Dates,
@@ -168,7 +168,7 @@ const expiryOf = (
     case "Browser":
       return 0
     case "Inactivity":
-      // 0 would be the end of the browser's session. A session without any time has ended.
+      // 0 would be the end of the browser's session, and -1 has ended as well.
       return Math.ceil(lifetime.millis / 1000) || -1
     case "Until":
       // 0 would be the end of the browser's session.
@@ -177,17 +177,15 @@ const expiryOf = (
   }
 }
 
-/** The 48 bits of a signature that are the version of a record: equal versions are equal texts. */
+/** The first 48 bits of a signature as the version of a record: another text has another version. */
 export const versionOf = (signature: string): number =>
   decodeBase64Url(signature.slice(0, 8))?.reduce((number, byte) => number * 256 + byte, 0) ?? 0
 
 /** The id of a session that only Django has written. */
 const idOfKey = (key: string): SessionId.SessionId =>
-  Ids.fromBytes(
-    (decodeBase64Url(sha256(lengthPrefixed("effect-session/django", key))) ?? new Uint8Array()).slice(0, Ids.byteLength)
-  )
+  Ids.fromBytes(sha256Bytes(lengthPrefixed("effect-session/django", key)).slice(0, Ids.byteLength))
 
-/** The record of a session. `expiresAt` in milliseconds, from beside the text. */
+/** Returns the record of a session. `expiresAt`: the end that Django keeps beside the text, in milliseconds since the epoch. */
 export const recordOf = (
   { lifetime, members, ours, subject, verified }: Content,
   { expiresAt, key, namespace }: { readonly namespace: string; readonly key: string; readonly expiresAt: number }
@@ -218,7 +216,7 @@ export const recordOf = (
 
 /** The members of a login, beside its user. */
 export interface Login {
-  /** The authentication backend; absent for a login that goes on. */
+  /** The authentication backend of a new login; absent if the login stays the same. */
   readonly backend: string | undefined
   readonly hash: string
 }
@@ -237,7 +235,7 @@ export const encode = (
     readonly now: number
   }
 ): string => {
-  // Django flushes the session when another user logs in.
+  // A session with another id begins without members, as in Django, which flushes the session when another user logs in.
   const content = before?.record.id === record.id ? before.content : undefined
   const isLogin = content !== undefined && content.subject === undefined && record.subject !== undefined
   // A login keeps what others have put into an anonymous session, as Django's does.
@@ -280,11 +278,11 @@ const oursOf = (record: SessionRecord): JsonRecord => {
   }
 }
 
-/** The text of the row of a session that has moved, and with which text. */
+/** Encodes the JSON of the row that a move leaves. `signature`: that of the text that has moved. */
 export const encodeMoved = (signature: string): string =>
   DjangoMembers.join(new Map([[ours, DjangoMembers.encode({ movedFrom: signature })]]))
 
-/** Whether the record of a session has been written into it. Saves of Django keep it. */
+/** Whether this library has written the session. Saves of Django keep its member. */
 export const hasOurs = ({ members }: Content): boolean => members.has(ours)
 
 const movedPrefix = "moved."

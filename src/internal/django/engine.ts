@@ -59,7 +59,7 @@ export interface Options {
 const place = "the table"
 
 /** Reads a row; `undefined` if it has no session. */
-export const sessionOf = (
+const sessionOf = (
   { reader }: Pick<Options, "reader">,
   namespace: string,
   row: SessionRow,
@@ -85,7 +85,7 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
 
   const load = (key: string, now: number, operation = "load") => limited(operation, table.load(key, now, operation))
 
-  /** The session of a value at this version; `undefined` if there is no such session any more. */
+  /** Returns the session that was read last for this value if it has this version, else loads it. `undefined`: it has ended. */
   const sessionAt = (value: CookieValue, version: number, now: number) => {
     const known = sessions.get(value)
     return known?.record.version === version
@@ -96,12 +96,12 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
       )
   }
 
-  /** Limits a record by its deadline. That of a session of Django begins with the first write here. */
+  /** Limits a record by its deadline. A session that only Django has written gets one by this write. */
   const limitedBy = (record: SessionRecord, before: Session | undefined, now: number): SessionRecord => {
     const deadline = record.expiry.deadline ??
       (before?.record.id === record.id ? before.record.expiry.deadline : undefined) ??
       earlier(expiry?.absolute === undefined ? undefined : now + expiry.absolute, expiry?.at)
-    const at = Math.min(Math.floor(record.expiry.at), deadline ?? Infinity, latestEnd)
+    const at = Math.min(Math.floor(record.expiry.at), deadline ?? Infinity, DjangoContent.lastDate)
     return { ...record, expiry: { ...record.expiry, at, deadline } }
   }
 
@@ -250,7 +250,7 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
       }
       if (!isKey(Redacted.value(write.value))) return Exit.succeed<Written>({ _tag: "Gone" })
       return write._tag === "Touch"
-        // A touch would sign the text again, under the hands of Django. A policy with `idle` is rejected.
+        // A touch would sign the text again, and conflict with saves of Django. Only a policy with `idle` needs it, which is rejected.
         ? Exit.succeed<Written>({ _tag: "Written", value: write.value, record: write.record })
         : replace(write, now)
     },
@@ -261,9 +261,6 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
     }
   }
 }
-
-/** The last day of the dates of Python, in every zone. The texts of later dates would also not be in the order of time. */
-const latestEnd = Date.UTC(9999, 11, 30)
 
 const forgery = lengthPrefixed("effect-session/csrf")
 

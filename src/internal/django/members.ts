@@ -52,22 +52,22 @@ export const split = (json: string): Members | undefined => {
   const members = new Map<string, string>()
   let depth = 0
   let name = ""
-  /** The start of the value; absent in front of it. */
+  /** The position at which the value of the member begins; absent before its colon. */
   let start: number | undefined
   for (let at = 0; at < json.length; at++) {
-    const mark = json[at]
-    if (mark === "\"") {
+    const character = json[at]
+    if (character === "\"") {
       const end = endOfString(json, at)
       if (depth === 1 && start === undefined) name = json.slice(at, end)
       at = end - 1
-    } else if (depth === 1 && mark === ":") {
+    } else if (depth === 1 && character === ":") {
       start = at + 1
-    } else if (depth === 1 && (mark === "," || mark === "}") && start !== undefined) {
+    } else if (depth === 1 && (character === "," || character === "}") && start !== undefined) {
       members.set(String(parse(name)), json.slice(start, at).trim())
       start = undefined
     }
-    if (mark === "{" || mark === "[") depth++
-    if (mark === "}" || mark === "]") depth--
+    if (character === "{" || character === "[") depth++
+    if (character === "}" || character === "]") depth--
   }
   return members
 }
@@ -112,10 +112,10 @@ const hasUnsafeInteger = (source: string): boolean =>
 export const isReserved = (name: string): boolean => name.startsWith("_")
 
 /**
- * Takes the place of a value that JavaScript cannot hold. It fits no field of a schema but one that accepts anything. It has the source, so that
- * nothing is lost when the session moves to another engine.
+ * Returns the value that stands for one that JavaScript cannot hold. It fits no field of a schema but one that accepts any value. It has
+ * the source, so that the value is not lost when the session moves to another engine.
  */
-const unreadable = (source: string): JsonRecord => ({ "effect-session/unreadable": source })
+const placeholderOf = (source: string): JsonRecord => ({ "effect-session/unreadable": source })
 
 /** The members that are the application's data. */
 const isData = (name: string): boolean => !isReserved(name) && !isHostileKey(name)
@@ -125,7 +125,7 @@ export const dataOf = (members: Members): JsonRecord =>
   Object.fromEntries(
     Array.from(members).filter(([name]) => isData(name)).map((
       [name, source]
-    ) => [name, decode(source) ?? unreadable(source)])
+    ) => [name, decode(source) ?? placeholderOf(source)])
   )
 
 /**
@@ -138,7 +138,7 @@ export const withData = (members: Members, data: JsonRecord): Members => {
     const value = Object.hasOwn(data, name) ? data[name] : undefined
     if (!isData(name)) next.set(name, source)
     else if (value !== undefined) {
-      next.set(name, equals(value, decode(source) ?? unreadable(source)) ? source : encode(value))
+      next.set(name, equals(value, decode(source) ?? placeholderOf(source)) ? source : encode(value))
     }
   }
   for (const [name, value] of Object.entries(data)) {

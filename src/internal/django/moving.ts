@@ -1,11 +1,15 @@
 /**
  * The engine that moves sessions of Django to another engine: each session at the end of the first request that uses it.
  *
- * A move has three steps. It claims the session, if that still has the text that was read: from then on Django does not find it, and its text
- * stays. It creates the session in the target, under a token that is derived from the cookie value and the text, so that requests which move
- * the same text agree on one session. And it finishes: what stays in the source is a trace, by which requests with the old cookie find the
- * session. The cookie is sent after the last step only. So after it a missing session has ended, and before it was not created yet: another
- * request completes what a process that dies has begun, and no late request brings back a session that has ended.
+ * A move has three steps:
+ *
+ * 1. It claims the session, if that still has the text that was read: from then on Django does not find it, and its text stays.
+ * 2. It creates the session in the target, under a token that is derived from the cookie value and the text, so that requests which move the
+ *    same text agree on one session.
+ * 3. It finishes: only a trace stays in the source, by which requests with the old cookie find the session. Then the cookie is sent.
+ *
+ * A session that is missing in the target has ended if the move is finished, and was not created yet if it is only claimed. So another request
+ * completes a move whose process has ended, and no late request brings back a session that has ended.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -15,7 +19,7 @@ import * as Redacted from "effect/Redacted"
 import type { BoundEngine, CookieValue, Opened, Scope, Write, Written } from "../../SessionEngine.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionStoreError, SubjectLimit } from "../../SessionStore.js"
-import { decodeBase64Url, lengthPrefixed, nameBytes, sha256 } from "../crypto/primitives.js"
+import { lengthPrefixed, nameBytes, sha256Bytes } from "../crypto/primitives.js"
 import * as Tokens from "../crypto/sessionToken.js"
 import { earlier } from "../domain/earlier.js"
 import * as Ids from "../domain/id.js"
@@ -59,9 +63,7 @@ export interface Source {
 
 /** The token of the session that a session of Django moves to. */
 const successorOf = (value: string, signature: string) =>
-  Tokens.fromBytes(
-    decodeBase64Url(sha256(lengthPrefixed("effect-session/django/successor", value, signature))) ?? new Uint8Array()
-  )
+  Tokens.fromBytes(sha256Bytes(lengthPrefixed("effect-session/django/successor", value, signature)))
 
 type State = Live | { readonly _tag: "Moved"; readonly token: CookieValue } | { readonly _tag: "None" }
 
@@ -72,7 +74,7 @@ const gone: Written = { _tag: "Gone" }
 const conflict: Written = { _tag: "Conflict" }
 
 export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundEngine => {
-  /** The sessions that were read last by each cookie value of Django. */
+  /** The result of the last read of each cookie value of Django. */
   const states = new WeakMap<CookieValue, State>()
 
   const isDjango = (value: CookieValue): boolean => source.recognizes(Redacted.value(value))
@@ -106,7 +108,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
           (moved) =>
             Option.isNone(moved)
               ? live
-              // The request that has created the session has not finished, or has died.
+              // The request that has created the session has not finished the move, and may have ended.
               : Effect.as(
                 source.finish(Redacted.value(value), { signature, now, until: moved.value.record.expiry.at }),
                 moved
@@ -128,7 +130,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
     limit: SubjectLimit | undefined,
     now: number
   ) => {
-    // Django has no limit that activity cannot move.
+    // The absolute limit of a session that only Django has written begins now.
     const deadline = record.expiry.deadline ??
       earlier(expiry?.absolute === undefined ? undefined : now + expiry.absolute, expiry?.at)
     return to.write({

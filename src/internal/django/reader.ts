@@ -24,7 +24,7 @@ export interface Unreadable {
 /** A session whose login is valid. */
 export interface Read {
   readonly content: Content
-  /** The hash of the login by the current secret. Absent for an anonymous session. */
+  /** The hash of the login by `SECRET_KEY`. Absent for an anonymous session. */
   readonly authHash: string | undefined
 }
 
@@ -52,7 +52,7 @@ const unreadable = (kind: Unreadable["kind"], reason: string): Unreadable => ({
 
 export const isUnreadable = (value: Content | Unreadable): value is Unreadable => "reason" in value
 
-/** Reads a session. `place`: where the text is, for the log. */
+/** Makes the functions that read sessions and verify their logins. */
 export const make = ({ dates, passwordOf, secrets, signer }: {
   readonly signer: Signer
   readonly secrets: Secrets
@@ -61,7 +61,7 @@ export const make = ({ dates, passwordOf, secrets, signer }: {
 }) => {
   const hashes = Signing.authHashes(secrets)
 
-  /** Returns the hash of a user by the current secret, if one of all secrets made the hash of the session. */
+  /** Returns the hash of a user by `SECRET_KEY`, if the session has the hash by one of the secrets. */
   const verifiedLogin = (subject: string, authHash: string | undefined) =>
     Effect.map(passwordOf(subject), (password) => {
       if (Option.isNone(password) || authHash === undefined) return undefined
@@ -72,7 +72,10 @@ export const make = ({ dates, passwordOf, secrets, signer }: {
     })
 
   return {
-    /** Returns the session of a text; `undefined`, as Django, if it cannot be read or its login is no longer valid. */
+    /**
+     * Returns the session of a text; `undefined`, as Django, if it cannot be read or its login is no longer valid. `place`: where the text
+     * is, for the log.
+     */
     read: (text: string, place: string): Effect.Effect<Read | undefined, SessionStoreError> =>
       Effect.flatMap(decode(signer, text, dates), (content): Effect.Effect<Read | undefined, SessionStoreError> => {
         if (isUnreadable(content)) {

@@ -4,8 +4,9 @@
  * Source: `django.core.signing` and `django.contrib.sessions.backends.base`, whose format is the same from Django 3.1 on.
  */
 import * as Effect from "effect/Effect"
+import { encodeHex } from "effect/Encoding"
 import * as Redacted from "effect/Redacted"
-import { decodeBase64Url, decodeLenient, encodeBase64Url, equals, hmacSha256, sha256 } from "../crypto/primitives.js"
+import { decodeLenient, encodeBase64Url, equals, hmacSha256, sha256Bytes } from "../crypto/primitives.js"
 
 /** The salt of a text, by the class that writes it. */
 export const salts = {
@@ -56,24 +57,23 @@ export interface Signer {
 const utf8 = new TextEncoder()
 const latin1 = new TextDecoder("latin1")
 
-const sha256Bytes = (text: string): Uint8Array => decodeBase64Url(sha256(utf8.encode(text))) ?? new Uint8Array()
-
 /** The MAC of `salted_hmac`: its key is the hash of a salt and the secret. */
 const saltedHmac = (salt: string, secret: Redacted.Redacted<string>): (text: string) => Uint8Array => {
-  const key = sha256Bytes(salt + Redacted.value(secret))
+  const key = sha256Bytes(utf8.encode(salt + Redacted.value(secret)))
   return (text) => hmacSha256(key, utf8.encode(text))
 }
 
 export const make = ({ fallbacks, secretKey }: Secrets, salt: string): Signer => {
-  const macs = [secretKey, ...fallbacks].map((secret) => saltedHmac(`${salt}signer`, secret))
-  const [mac] = macs
+  const macOf = (secret: Redacted.Redacted<string>) => saltedHmac(`${salt}signer`, secret)
+  const current = macOf(secretKey)
+  const macs = [current, ...fallbacks.map(macOf)]
   const derived = [secretKey, ...fallbacks].map((secret) => saltedHmac(`effect-session/${salt}`, secret))
   return {
     secretOf: (text, { secret }) => derived[secret]?.(text) ?? new Uint8Array(),
     sign: (json, now) =>
       Effect.map(payloadOf(json), (payload) => {
         const value = `${payload}:${toBase62(Math.floor(now / 1000))}`
-        return `${value}:${encodeBase64Url(mac?.(value) ?? new Uint8Array())}`
+        return `${value}:${encodeBase64Url(current(value))}`
       }),
     verify: (text) => {
       const [value, signature] = splitLast(text)
@@ -191,15 +191,13 @@ export const fromBase62 = (text: string): number | undefined => {
 const authSalt = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash"
 
 /**
- * The hash that Django keeps in the session of a login, of the `password` column of its user, by each secret. A login is valid as long as
- * the session has one of them: a new password ends it. The first one is written.
+ * Makes the function that computes, from the `password` column of a user, the hash that Django keeps in the session of a login: one for
+ * each secret, that of `SECRET_KEY` first. A login is valid as long as the session has one of them, so a new password ends it.
  */
 export const authHashes = ({ fallbacks, secretKey }: Secrets): (password: string) => ReadonlyArray<string> => {
   const macs = [secretKey, ...fallbacks].map((secret) => saltedHmac(authSalt, secret))
-  return (password) => macs.map((mac) => hex(mac(password)))
+  return (password) => macs.map((mac) => encodeHex(mac(password)))
 }
-
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("")
 
 /** Compares two texts in constant time. */
 export const sameText = (a: string, b: string): boolean => equals(utf8.encode(a), utf8.encode(b))

@@ -45,7 +45,7 @@ export const table = (options: Options, namespace: string): Source => {
         _tag: "Live",
         record,
         signature,
-        // After a lost reply a row that is not there may have been deleted by this call or by a logout in Django: it counts as ended by that.
+        // If a reply was lost and the second call finds no row, a logout in Django may have deleted it, and counts.
         end: (now) => resolved("rotate", table.end(expected(now)), Effect.succeed, Effect.succeed),
         ...row.key !== key ? {} : {
           claim: (now) =>
@@ -187,23 +187,23 @@ const signatureOf = (text: string): string => text.slice(text.lastIndexOf(":") +
 /**
  * The cookies of the engine `signed_cookies`. Django ignores the lifetime of a session here; a date in it is respected.
  *
- * Such a cookie stays valid for Django. So the target keeps a mark of each session that was claimed, has moved or has ended, as long as its
- * cookie could be used. The mark is a session without a user, whose token only the secret of the cookie can derive: no visitor can end it.
+ * Such a cookie stays valid for Django. So the target keeps a marker of each session that was claimed, has moved or has ended, as long as its
+ * cookie could be used. The marker is a session without a user, whose token only the secret of the cookie can derive: no visitor can end it.
  */
 export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace: string, to: BoundEngine): Source => {
-  /** The token of the mark of a cookie, and the end of both. `undefined`: the cookie is not valid. */
-  const markOf = (value: string, now: number) =>
+  /** Returns the token of the marker of a cookie, and the end of both in milliseconds; `undefined` if the cookie is not valid. */
+  const markerOf = (value: string, now: number) =>
     Effect.map(signer.verify(value), (verified) => {
       if (verified._tag === "Rejected") return undefined
       const at = verified.signedAt * 1000 + cookieAge
       return at > now ? { token: Tokens.fromBytes(signer.secretOf(value, verified)), at } : undefined
     })
 
-  /** Makes the mark of a session that has none. Returns `false` if it has one. */
-  const mark = (value: string, data: Mark, now: number): Effect.Effect<boolean, SessionStoreError> =>
-    Effect.flatMap(markOf(value, now), (mark): Effect.Effect<boolean, SessionStoreError> => {
-      if (mark === undefined) return Effect.succeed(false)
-      const { at, token } = mark
+  /** Creates the marker of a session. Returns `false` if it has one, or if the cookie is not valid. */
+  const createMarker = (value: string, data: Marker, now: number): Effect.Effect<boolean, SessionStoreError> =>
+    Effect.flatMap(markerOf(value, now), (marker): Effect.Effect<boolean, SessionStoreError> => {
+      if (marker === undefined) return Effect.succeed(false)
+      const { at, token } = marker
       const record: SessionRecord = {
         namespace,
         id: Ids.fromBytes(nameBytes(Ids.byteLength)),
@@ -230,23 +230,23 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
       )
     })
 
-  /** Changes a mark. Returns `false` if it is not `from`, or another request changes it. */
-  const remark = (
+  /** Replaces the data of a marker. Returns `false` if it is not `from`, or another request has changed it. */
+  const changeMarker = (
     value: string,
-    from: Mark,
-    data: Mark,
+    from: Marker,
+    data: Marker,
     now: number
   ): Effect.Effect<boolean, SessionStoreError> =>
-    Effect.flatMap(markOf(value, now), (mark) =>
-      mark === undefined ? Effect.succeed(false) : Effect.flatMap(
-        to.open(mark.token, now, "fresh"),
+    Effect.flatMap(markerOf(value, now), (marker) =>
+      marker === undefined ? Effect.succeed(false) : Effect.flatMap(
+        to.open(marker.token, now, "fresh"),
         Option.match({
           onNone: () => Effect.succeed(false),
           onSome: ({ record }) =>
             record.data !== from ? Effect.succeed(false) : Effect.map(
               to.write({
                 _tag: "Save",
-                value: mark.token,
+                value: marker.token,
                 record: { ...record, data, version: record.version + 1, writeId: encodeBase64Url(nameBytes(12)) },
                 expectedVersion: record.version
               }, now),
@@ -271,13 +271,13 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
           Option.match({
             onNone: (): Live => ({
               ...live,
-              claim: (now) => mark(value, marks.claimed, now),
-              end: (now) => mark(value, marks.ended, now)
+              claim: (now) => createMarker(value, markers.claimed, now),
+              end: (now) => createMarker(value, markers.ended, now)
             }),
             onSome: ({ record: { data } }): Live | Moved | undefined =>
-              data === marks.claimed
-                ? { ...live, end: (now) => remark(value, marks.claimed, marks.ended, now) }
-                : data === marks.moved
+              data === markers.claimed
+                ? { ...live, end: (now) => changeMarker(value, markers.claimed, markers.ended, now) }
+                : data === markers.moved
                 ? { _tag: "Moved", signature }
                 : undefined
           })
@@ -289,13 +289,13 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
     remote: false,
     recognizes: (value) => /^\.?[A-Za-z0-9_-]+:[A-Za-z0-9-]+:[A-Za-z0-9_-]{43}$/.test(value),
     open,
-    finish: (value, { now }) => remark(value, marks.claimed, marks.moved, now),
-    remove: (value, now) => mark(value, marks.ended, now),
-    forget: (value, now) => Effect.asVoid(remark(value, marks.moved, marks.ended, now))
+    finish: (value, { now }) => changeMarker(value, markers.claimed, markers.moved, now),
+    remove: (value, now) => createMarker(value, markers.ended, now),
+    forget: (value, now) => Effect.asVoid(changeMarker(value, markers.moved, markers.ended, now))
   }
 }
 
-/** The data of marks. */
-const marks = { claimed: "{\"_claimed\":true}", moved: "{\"_moved\":true}", ended: "{\"_ended\":true}" } as const
+/** The data of a marker, by the state of the session. */
+const markers = { claimed: "{\"_claimed\":true}", moved: "{\"_moved\":true}", ended: "{\"_ended\":true}" } as const
 
-type Mark = typeof marks[keyof typeof marks]
+type Marker = typeof markers[keyof typeof markers]

@@ -26,7 +26,7 @@ import * as Signing from "./signing.js"
 import type { Formats } from "./sources.js"
 import * as Table from "./table.js"
 
-/** The secrets of Django, and how it dates and verifies logins: the same as `DjangoEngine.Secrets`. */
+/** The secrets and settings that all engines of Django share: a part of `DjangoSecrets` and `DjangoSettings`. */
 interface Settings {
   readonly secretKey: Redacted.Redacted<string>
   readonly fallbacks?: ReadonlyArray<Redacted.Redacted<string>>
@@ -35,6 +35,7 @@ interface Settings {
   readonly expiryDates?: "iso" | "seconds"
 }
 
+/** The same as `DjangoEngineOptions`. */
 interface TableSettings extends Settings {
   readonly table?: string
   readonly backend?: string
@@ -51,7 +52,7 @@ export const secretsConfig: Config.Config<Signing.Secrets> = Config.all({
 
 const failing = (problem: string, help: Problem[1]) => Effect.fail(configError("DjangoEngine", problem, help))
 
-/** Checks the secrets and the zone of Django. */
+/** Returns the signer and the dates of these settings. Fails if a secret is empty, or the zone does not exist. */
 export const formats = (
   { fallbacks = [], expiryDates, salt = Signing.salts.sessionStore, secretKey, timeZone }: Settings
 ): Effect.Effect<
@@ -81,8 +82,8 @@ export const formats = (
     }
   })
 
-/** Converts the function of an application: a failure or a defect is one of the store. */
-export const passwordsBy = (
+/** Converts the option `authHash`: its failures and defects become errors of the store. */
+const passwordsBy = (
   authHash: (userId: string) => Effect.Effect<Option.Option<string>, unknown>
 ): PasswordOf =>
 (userId) =>
@@ -91,7 +92,7 @@ export const passwordsBy = (
     (cause) => new SessionStoreError({ operation: "authHash", reason: "unavailable", cause })
   )
 
-/** Checks the options of the engines without a table. */
+/** Returns the formats of the engines without a table. Fails as {@link formats}. */
 export const sourceFormats = (
   { authHash, cookieAge = "14 days", ...settings }: Settings & {
     readonly cookieAge?: Duration.DurationInput
@@ -109,7 +110,7 @@ export const connected = (options: TableSettings) =>
   Effect.gen(function*() {
     const { authHash, backend = "django.contrib.auth.backends.ModelBackend", table: name = "django_session" } = options
     const { dates, secrets, signer } = yield* formats(options)
-    yield* nameable(name)
+    yield* checkName(name)
     const [sql, dialect] = yield* clientOf
     const statement = Table.statements(dialect, name)
     const password = Table.passwordStatement(dialect)
@@ -122,13 +123,13 @@ export const connected = (options: TableSettings) =>
     const table = Table.make(calls, dialect, statement, dates)
     const ofTable = passwordsIn(calls, password)
     const passwordOf = authHash === undefined ? ofTable : passwordsBy(authHash)
-    yield* usable(
+    yield* checkAccess(
       name,
       table.check,
       "Grant the user SELECT, INSERT, UPDATE and DELETE on it."
     )
     if (authHash === undefined) {
-      yield* usable(
+      yield* checkAccess(
         "auth_user",
         ofTable("1"),
         "Grant the user SELECT on it. If Django's users are in another table, or it has none, give authHash."
@@ -144,8 +145,8 @@ export const connected = (options: TableSettings) =>
     return { engine, table }
   })
 
-/** Fails if a name cannot be that of a table. */
-export const nameable = (name: string): Effect.Effect<void, SessionConfigError> =>
+/** Fails if the option `table` cannot be the name of a table. */
+export const checkName = (name: string): Effect.Effect<void, SessionConfigError> =>
   Table.isName(name) ? Effect.void : failing(
     "table must be the name of a table: letters, digits and underscores, with a schema and a dot in front of it if necessary.",
     "table-names-invalid"
@@ -164,8 +165,11 @@ export const passwordsIn = (calls: SqlCalls.Calls, statement: Prepared): Passwor
         }))
     : Effect.succeedNone
 
-/** Runs statements that change nothing. Fails if the table cannot be used; a database that is down may be up at the first request. */
-export const usable = (
+/**
+ * Runs statements that change nothing, and fails if the table cannot be used. Succeeds if the database is down, because it may be up at the
+ * first request.
+ */
+export const checkAccess = (
   name: string,
   statements: Effect.Effect<unknown, SessionStoreError>,
   advice: string

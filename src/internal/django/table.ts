@@ -27,6 +27,7 @@ interface Syntax {
   readonly equals: (column: string, value: string) => string
   /** The last 43 characters of a text. */
   readonly signature: string
+  /** The end of a write that makes it return the rows that it has changed; "" if the driver counts them. */
   readonly changed: string
   readonly removeExpired: (table: string, isDue: string) => string
 }
@@ -121,7 +122,7 @@ export const statements = (dialect: Dialect, name: string) => {
       `SELECT count(CASE WHEN ${isAlive} THEN 1 END) AS current_records, ` +
         `count(CASE WHEN ${isDue} THEN 1 END) AS expired_records FROM ${table}`
     ),
-    /** Rows of a sample. */
+    /** The rows that end last. */
     sample: made(`SELECT ${columns} FROM ${table} WHERE ${isAlive} ORDER BY expire_date DESC LIMIT :limit`)
   }
 }
@@ -138,7 +139,7 @@ export interface SessionRow {
 }
 
 /** A row as the database returns it. `expires` without an offset: in UTC on Postgres, else in the zone of Django. */
-export interface SampledRow {
+interface SampledRow {
   readonly key: string
   readonly text: string
   readonly expires: string
@@ -188,7 +189,7 @@ export interface Table {
 /** The zone of `expire_date`: Postgres keeps moments, the others dates of the zone of Django. */
 export const zoneOf = (dialect: Dialect, { zone }: Dates): DateTime.TimeZone => dialect === "pg" ? utc : zone
 
-/** The zone of dates on Postgres. */
+/** UTC, which is the zone of dates that are read from Postgres. */
 export const utc: DateTime.TimeZone = DateTime.zoneMakeOffset(0)
 
 export const make = (calls: Calls, dialect: Dialect, statement: ReturnType<typeof statements>, dates: Dates): Table => {

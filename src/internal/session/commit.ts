@@ -364,7 +364,7 @@ const cookieFor = <A extends object>(core: Core<A>, loaded: Loaded<A>): CookieUp
   maxAge: CookieRules.maxAge(cookieOf(core, loaded), cookieExpiry(core, loaded.record.expiry), loaded.record.lastSeenAt)
 })
 
-/** The end of the session for its cookie: another program that sets it knows no deadline. */
+/** Returns the expiry that the cookie follows: without the deadline if another program sets the cookie, too. */
 const cookieExpiry = <A extends object>({ engine }: Core<A>, expiry: SessionExpiry): SessionExpiry =>
   engine.sharesCookie === true ? { ...expiry, deadline: undefined } : expiry
 

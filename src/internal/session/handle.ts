@@ -636,7 +636,7 @@ const subjectPattern = /^(?:[^\p{Cc}\p{Cs}]){1,255}$/u
 
 const noClaims: Attributes.Claims = { methods: [], level: 0 }
 
-/** The time of a login that was made by Django, which does not keep it: older than any limit. */
+/** The time of a login whose record has none, such as one of Django: older than any limit. */
 const unknownTime = Number.NEGATIVE_INFINITY
 
 const fine = Exit.succeed(undefined)

@@ -139,8 +139,8 @@ export const open = <A extends object>(
 }
 
 /**
- * Of values that lead to the same record, keeps one, and rather one that need not be sent again: a session that has moved from another
- * engine can be opened by its old and its new cookie.
+ * Keeps one of the values that open the same record, preferably one that need not be sent again: the old and the new cookie of a session
+ * that has moved from another engine both open it.
  */
 const distinct = (all: ReadonlyArray<Opened>): ReadonlyArray<Opened> =>
   Arr.dedupeWith(

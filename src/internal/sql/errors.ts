@@ -67,7 +67,10 @@ const duplicate: ReadonlySet<string> = new Set([
 /** A character has no equivalent in the encoding, or is not valid in it. */
 export const unencodable: ReadonlySet<string> = new Set(["22P05", "22021"])
 
-/** Why every statement of a table would fail: it is missing, may not be used, or the database is read-only. */
+/**
+ * Returns why every statement on a table would fail: it is missing, may not be used, or the database is read-only. `undefined` for another
+ * error.
+ */
 export const problemOfAccess = (
   { cause }: SessionStoreError
 ): { readonly kind: "missing" | "denied" | "readOnly"; readonly message: string } | undefined => {

@@ -220,7 +220,7 @@ describe("signed texts that Django has not written", () => {
 describe("pickles", () => {
   const dates = { zone: DateTime.zoneUnsafeMakeNamed("UTC"), isNaive: false, onlySeconds: false }
 
-  it("are refused with a sentence that names the serializer, compressed or not", async () => {
+  it("are rejected with a sentence that names the serializer, compressed or not", async () => {
     for (const json of ["{}", "{\"a\":1}", `{"a":"${"a".repeat(300)}"}`, `{"a":"${"\\\"".repeat(100)}"}`]) {
       const text = await ask((django) => django.call("pickled", Schema.String, json))
       const read = await Effect.runPromise(Reader.decode(signer, text, dates))

@@ -149,7 +149,7 @@ describe("the payload", () => {
 
 describe("base 62", () => {
   it.each([[0, "0"], [9, "9"], [35, "Z"], [61, "z"], [62, "10"], [1_767_225_600, "1vb66i"], [-1, "-1"]] as const)(
-    "%d is %s",
+    "encodes %d as %s, and decodes it",
     (number, text) => {
       assert.strictEqual(Signing.toBase62(number), text)
       assert.strictEqual(Signing.fromBase62(text), number)
@@ -157,7 +157,7 @@ describe("base 62", () => {
   )
 
   it.each(["", "+1", "1.0", " 1", "1_", "--1", "1-", "é", "zzzzzzzzzzz"])(
-    "%j is no safe integer",
+    "rejects %j, which is no safe integer",
     (text) => assert.isUndefined(Signing.fromBase62(text))
   )
 })
