@@ -53,3 +53,14 @@ for (const [name, open] of databases) {
     }
   })
 }
+
+class Tableless extends Context.Tag("test/DjangoOrders/Tableless")<Tableless, Steps.Tableless>() {}
+
+layer(Layer.scoped(Tableless, Steps.tableless), { excludeTestServices: true, timeout: "30 seconds" })((it) => {
+  for (const place of ["files", "cookies"] as const) {
+    for (const pair of Steps.pairsOf(Steps.kinds)) {
+      it.effect(`a move from ${place}: ${titleOf(pair[0].name, pair[1].name)}`, () =>
+        Effect.flatMap(Tableless, (places) => ordered(places[place], places.login, pair)))
+    }
+  }
+})

@@ -2,15 +2,18 @@
  * Requests on sessions of Django as sequences of steps: each statement, each call of a store and each request to Django. A test runs
  * them in every order.
  */
+import { NodeFileSystem } from "@effect/platform-node"
+import * as FileSystem from "@effect/platform/FileSystem"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Effect, Exit, Layer, Option, Redacted, Schema, type Scope } from "effect"
 import { Expiry, MemoryStore, Session, StoredEngine } from "effect-session"
-import { type CookieValue, SessionEngine } from "effect-session/SessionEngine"
+import { type BoundEngine, type CookieValue, SessionEngine } from "effect-session/SessionEngine"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import { SessionStore } from "effect-session/SessionStore"
 import type { SessionStoreError, Store } from "effect-session/SessionStore"
 import * as Engine from "../../src/internal/django/engine.js"
 import * as Moving from "../../src/internal/django/moving.js"
+import * as Signing from "../../src/internal/django/signing.js"
 import * as Sources from "../../src/internal/django/sources.js"
 import * as Start from "../../src/internal/django/start.js"
 import type { Table } from "../../src/internal/django/table.js"
@@ -20,6 +23,7 @@ import { holds } from "../../src/internal/testing/law.js"
 import { browserWith } from "./djangoBeside.js"
 import type { Database } from "./djangoDatabases.js"
 import * as Django from "./servers/django.js"
+import { temporaryDirectory } from "./temporaryDirectories.js"
 
 /** Longer than any test: a timeout would change the order under test. */
 const timeout = "1 minute"
@@ -155,6 +159,43 @@ export const table = (world: World): Effect.Effect<Place, unknown> =>
     live: inTable(world)
   })
 
+/** The steps of a source. */
+const steppedSource = (source: Moving.Source, around: Around): Moving.Source => ({
+  ...source,
+  open: (value, now) =>
+    Effect.map(around("open", source.open(value, now)), (found) => {
+      if (found?._tag !== "Live") return found
+      const { claim } = found
+      return {
+        ...found,
+        end: (now: number) => around("end", found.end(now)),
+        ...claim === undefined ? {} : { claim: (now: number) => around("claim", claim(now)) }
+      }
+    }),
+  finish: (...args) => around("finish", source.finish(...args)),
+  remove: (...args) => around("remove", source.remove(...args)),
+  forget: (...args) => around("forget", source.forget(...args))
+})
+
+/** The processes of an engine that moves the sessions of a source to a store. */
+const movingTo = (
+  store: Store,
+  sourceOf: (namespace: string, to: BoundEngine, around: Around) => Moving.Source
+): Place["process"] =>
+(around) =>
+  processOf(
+    Layer.provide(
+      Layer.effect(
+        SessionEngine,
+        Effect.map(SessionEngine, (target) => ({
+          bind: (scope) =>
+            Effect.map(target.bind(scope), (to) => Moving.make(sourceOf(scope.namespace, to, around), to, scope))
+        }))
+      ),
+      target(store, around)
+    )
+  )
+
 const target = (store: Store, around: Around) =>
   Layer.provide(
     StoredEngine.layerWith({ timeout }),
@@ -167,25 +208,60 @@ export const movingTable = (world: World): Effect.Effect<Place, unknown> =>
     const store = MemoryStore.make()
     return {
       save: (json) => world.worker.save("db", json),
-      process: (around) =>
-        processOf(
-          Layer.provide(
-            Layer.effect(
-              SessionEngine,
-              Effect.map(SessionEngine, (target) => ({
-                bind: (scope) =>
-                  Effect.map(target.bind(scope), (to) => {
-                    const engine = { ...world.engine, table: stepped(world.engine.table, around) }
-                    return Moving.make(Sources.table(engine, scope.namespace), to, scope)
-                  })
-              }))
-            ),
-            target(store, around)
-          )
-        ),
+      process: movingTo(store, (namespace, _, around) =>
+        Sources.table({ ...world.engine, table: stepped(world.engine.table, around) }, namespace)),
       live: Effect.zipWith(inTable(world), inStore(store), (one, other) => [...one, ...other])
     }
   })
+
+/** Places without a table, whose sessions move to a new store in memory. */
+export interface Tableless {
+  readonly login: string
+  readonly files: Effect.Effect<Place, unknown>
+  readonly cookies: Effect.Effect<Place, unknown>
+}
+
+const password = "pbkdf2_sha256$1$salt$hash"
+
+export const tableless: Effect.Effect<Tableless, unknown, Scope.Scope> = Effect.gen(function*() {
+  const directory = yield* temporaryDirectory("django-steps")
+  const worker = yield* Django.worker({ settings: { SESSION_FILE_PATH: directory } })
+  const fs = Context.get(yield* Layer.build(NodeFileSystem.layer), FileSystem.FileSystem)
+  const options = { secretKey: Redacted.make(Django.secretKey), authHash: () => Effect.succeedSome(password) }
+  const formats = yield* Start.sourceFormats(options)
+  const cookieFormats = yield* Start.sourceFormats({ ...options, salt: Signing.salts.signedCookies })
+  const filesOf = (namespace: string) => Sources.files(formats, { fs, directory, prefix: "sessionid" }, namespace)
+  const inDirectory: Place["live"] = Effect.gen(function*() {
+    const source = filesOf("test/DjangoSteps")
+    const names = (yield* fs.readDirectory(directory)).filter((name) => !name.endsWith(".moved"))
+    const found = yield* Effect.forEach(
+      names,
+      (name) => source.open(name.replaceAll(/^sessionid|\.claimed$/g, ""), Date.now())
+    )
+    return found.flatMap((found) => found?._tag === "Live" ? [liveOf(found.record)] : [])
+  })
+  return {
+    login: loginOf(yield* worker.authHash(password)),
+    files: Effect.gen(function*() {
+      for (const name of yield* fs.readDirectory(directory)) yield* fs.remove(`${directory}/${name}`)
+      const store = MemoryStore.make()
+      return {
+        save: (json) => worker.save("file", json),
+        process: movingTo(store, (namespace, _, around) => steppedSource(filesOf(namespace), around)),
+        live: Effect.zipWith(inDirectory, inStore(store), (one, other) => [...one, ...other])
+      }
+    }),
+    cookies: Effect.sync(() => {
+      const store = MemoryStore.make()
+      return {
+        save: (json) => worker.save("signed_cookies", json),
+        // Its steps are the calls of the store.
+        process: movingTo(store, (namespace, to) => Sources.signedCookies(cookieFormats, namespace, to)),
+        live: inStore(store)
+      }
+    })
+  }
+})
 
 /** The outcome of a request: whether it succeeded, and the cookie of the browser after it. */
 export interface Answer {
