@@ -4,6 +4,8 @@
  */
 import { layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
+import { SessionStoreError } from "effect-session/SessionStore"
+import { assert } from "vitest"
 import { everyOrder } from "../src/internal/testing/interleave.js"
 import { holds } from "../src/internal/testing/law.js"
 import { databases } from "./support/djangoDatabases.js"
@@ -31,6 +33,27 @@ const djangoNames = [
 for (const [name, open] of databases) {
   const world = Layer.scoped(Shared, Effect.flatMap(open, (database) => Steps.world(database)))
   layer(world, { excludeTestServices: true, timeout: "30 seconds" })((it) => {
+    // SQLite is in this process, so its statements are never repeated.
+    if (name !== "sqlite") {
+      it.effect(`${name}: an update whose first statement fails is not taken for the same update of another request`, () =>
+        Effect.gen(function*() {
+          const place = yield* Steps.table(yield* Shared)
+          const presented = yield* place.save(`{"count":0,"shared":true}`)
+          let failures = 0
+          const around: Steps.Around = <A, E>(step: string, call: Effect.Effect<A, E>) =>
+            Effect.suspend((): Effect.Effect<A, E | SessionStoreError> =>
+              step === "replace" && failures++ === 0
+                ? Effect.zipRight(
+                  Effect.orDie(Steps.update.run(place, Steps.undisturbed, presented)),
+                  new SessionStoreError({ operation: "save", reason: "unavailable" })
+                )
+                : call
+            )
+          const { done } = yield* Steps.update.run(place, around, presented)
+          const [session] = yield* place.live
+          assert.strictEqual(session?.count, done ? 2 : 1)
+        }))
+    }
     for (const [where, place] of [["the table", Steps.table], ["a move from the table", Steps.movingTable]] as const) {
       // The orders of one process each are those of the statements; every database runs these statements one by one.
       if (name === "sqlite") {

@@ -270,6 +270,8 @@ const oursOf = (record: SessionRecord): JsonRecord => {
   const attributes: unknown = record.attributes === undefined ? undefined : JSON.parse(record.attributes)
   return {
     id: record.id,
+    // No two writes make the same text: after a lost reply, the text in the table shows whether this write was made.
+    writeId: record.writeId,
     createdAt: record.createdAt,
     ...record.authenticatedAt === undefined ? {} : { authenticatedAt: record.authenticatedAt },
     ...record.expiry.deadline === undefined ? {} : { deadline: record.expiry.deadline },

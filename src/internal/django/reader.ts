@@ -76,11 +76,16 @@ export const make = ({ dates, passwordOf, secrets, signer }: {
      * Returns the session of a text; `undefined`, as Django, if it cannot be read or its login is no longer valid. `place`: where the text
      * is, for the log.
      */
-    read: (text: string, place: string): Effect.Effect<Read | undefined, SessionStoreError> =>
+    read: (
+      text: string,
+      place: "the table" | "a file" | "a cookie"
+    ): Effect.Effect<Read | undefined, SessionStoreError> =>
       Effect.flatMap(decode(signer, text, dates), (content): Effect.Effect<Read | undefined, SessionStoreError> => {
         if (isUnreadable(content)) {
+          // Any visitor can invent a cookie, and must not fill the log.
+          const log = place === "a cookie" && content.kind === "signature" ? Effect.logDebug : Effect.logWarning
           return Effect.as(
-            Effect.logWarning(
+            log(
               withHelp(
                 `A session of Django in ${place} cannot be read, so its visitor is anonymous, and it was left as it is. Its text ` +
                   `${content.reason}.`,

@@ -106,12 +106,14 @@ describe("encode", () => {
     const content = contentOf(json)
     const record = recordOf(json)
     return Content.encode(
-      { ...record, ...change },
+      { ...record, writeId: "the write", ...change },
       data,
       { before: { content, record }, login: undefined, fields: undefined, dates: iso, now }
     )
   }
-  const ours = `"_effect_session":{"id":"${recordOf(json).id}","createdAt":1767225600000,"schemaVersion":1}}`
+  const ours = `"_effect_session":{"id":"${
+    recordOf(json).id
+  }","writeId":"the write","createdAt":1767225600000,"schemaVersion":1}}`
 
   it("a changed member leaves the sources and the order of all others, and adds _effect_session at the end", () =>
     assert.strictEqual(
@@ -133,7 +135,7 @@ describe("encode", () => {
         id: Ids.fromBytes(new Uint8Array(16)),
         expiry: { at: now, deadline: undefined, lifetime: undefined }
       }),
-      "{\"a\":1,\"_effect_session\":{\"id\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"createdAt\":1767225600000,\"schemaVersion\":1}}"
+      "{\"a\":1,\"_effect_session\":{\"id\":\"AAAAAAAAAAAAAAAAAAAAAA\",\"writeId\":\"the write\",\"createdAt\":1767225600000,\"schemaVersion\":1}}"
     ))
 })
 
