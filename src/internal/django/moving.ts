@@ -4,12 +4,12 @@
  * A move has three steps:
  *
  * 1. It claims the session, if that still has the text that was read: from then on Django does not find it, and its text stays.
- * 2. It creates the session in the target, under a token that is derived from the cookie value and the text, so that requests which move the
- *    same text agree on one session.
+ * 2. It creates the session in the target, under a token that is derived from the cookie value and the text, so that requests which move
+ *    the same text agree on one session.
  * 3. It finishes: only a trace stays in the source, by which requests with the old cookie find the session. Then the cookie is sent.
  *
- * A session that is missing in the target has ended if the move is finished, and was not created yet if it is only claimed. So another request
- * completes a move whose process has ended, and no late request brings back a session that has ended.
+ * A session that is missing in the target has ended if the move is finished, and was not created yet if it is only claimed. So another
+ * request completes a move whose process has ended, and no late request brings back a session that has ended.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"

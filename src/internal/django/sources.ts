@@ -187,8 +187,9 @@ const signatureOf = (text: string): string => text.slice(text.lastIndexOf(":") +
 /**
  * The cookies of the engine `signed_cookies`. Django ignores the lifetime of a session here; a date in it is respected.
  *
- * Such a cookie stays valid for Django. So the target keeps a marker of each session that was claimed, has moved or has ended, as long as its
- * cookie could be used. The marker is a session without a user, whose token only the secret of the cookie can derive: no visitor can end it.
+ * Such a cookie stays valid for Django. So the target keeps a marker of each session that was claimed, has moved or has ended, as long as
+ * its cookie could be used. The marker is a session without a user. Only the secret of the cookie can derive its token: no visitor can end
+ * it.
  */
 export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace: string, to: BoundEngine): Source => {
   /** Returns the token of the marker of a cookie, and the end of both in milliseconds; `undefined` if the cookie is not valid. */
