@@ -3,7 +3,7 @@
  * is lost, no ended session comes back, and there is never more than one session.
  */
 import { layer } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Redacted } from "effect"
 import { SessionStoreError } from "effect-session/SessionStore"
 import { assert } from "vitest"
 import { everyOrder } from "../src/internal/testing/interleave.js"
@@ -54,6 +54,43 @@ for (const [name, open] of databases) {
           assert.strictEqual(session?.count, done ? 2 : 1)
         }))
     }
+    it.effect(`${name}: a request that has read the session while it was claimed does not bring it back after a logout`, () =>
+      Effect.gen(function*() {
+        const place = yield* Steps.movingTable(yield* Shared)
+        const presented = yield* place.save(`{"count":0,"shared":true}`)
+        const read = yield* Deferred.make<void>()
+        const ended = yield* Deferred.make<void>()
+        const [one, other] = yield* Effect.all([place.process(Steps.undisturbed), place.process(Steps.undisturbed)])
+        const late = Steps.visited(
+          other,
+          Steps.Shop.update("count", (n) => n + 1).pipe(
+            Effect.zipRight(Deferred.succeed(read, undefined)),
+            Effect.zipRight(Deferred.await(ended))
+          ),
+          presented
+        )
+        let fiber: Fiber.Fiber<unknown, unknown> | undefined
+        const { cookie } = yield* Steps.update.run(
+          place,
+          (step, call) =>
+            Effect.suspend(() =>
+              // The session is claimed, and not created yet.
+              step !== "create" || fiber !== undefined ? Effect.void : Effect.zipRight(
+                Effect.map(Effect.forkDaemon(late), (forked) => fiber = forked),
+                Deferred.await(read)
+              )
+            ).pipe(Effect.zipRight(call)),
+          presented
+        )
+        assert.isDefined(fiber)
+        const { done } = yield* Steps.visited(one, Steps.Shop.destroy, cookie ?? "")
+        assert.isTrue(done)
+        yield* Deferred.succeed(ended, undefined)
+        if (fiber !== undefined) yield* Fiber.join(fiber)
+        assert.deepStrictEqual((yield* place.live).filter(({ shared }) => shared), [])
+        assert.isFalse(yield* Steps.opensShared(one, Redacted.make(presented)))
+      }))
+
     for (const [where, place] of [["the table", Steps.table], ["a move from the table", Steps.movingTable]] as const) {
       // The orders of one process each are those of the statements; every database runs these statements one by one.
       if (name === "sqlite") {

@@ -304,7 +304,7 @@ const handled = (handler: Effect.Effect<unknown, unknown, Shop>): Kind["run"] =>
 const increment = Shop.update("count", (n) => n + 1)
 
 const read: Kind = { name: "a read", run: handled(Shop.get("count")) }
-const update: Kind = { name: "an update", run: handled(increment), counts: true }
+export const update: Kind = { name: "an update", run: handled(increment), counts: true }
 const login: Kind = { name: "a login", run: handled(Shop.authenticate("1")), ends: true, continues: true }
 const rotation: Kind = {
   name: "an update with a new token",

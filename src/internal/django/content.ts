@@ -280,9 +280,9 @@ const oursOf = (record: SessionRecord): JsonRecord => {
   }
 }
 
-/** Encodes the JSON of the row that a move leaves. `signature`: that of the text that has moved. */
-export const encodeMoved = (signature: string): string =>
-  DjangoMembers.join(new Map([[ours, DjangoMembers.encode({ movedFrom: signature })]]))
+/** Encodes the JSON of the row that a move leaves. `signature`: that of the text that has moved. `id`: that of the session in the target. */
+export const encodeMoved = (signature: string, id: string): string =>
+  DjangoMembers.join(new Map([[ours, DjangoMembers.encode({ movedFrom: signature, id })]]))
 
 /** Whether this library has written the session. Saves of Django keep its member. */
 export const hasOurs = ({ members }: Content): boolean => members.has(ours)

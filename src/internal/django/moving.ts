@@ -41,6 +41,8 @@ export interface Moved {
   readonly _tag: "Moved"
   /** The signature of the text that has moved. */
   readonly signature: string
+  /** The id of the session in the target. */
+  readonly id: string
 }
 
 /** A place where Django keeps sessions, bound to a namespace. */
@@ -52,7 +54,7 @@ export interface Source {
   /** Replaces a claimed session by the trace of its move. Returns `false` if no session is claimed. `until`: the end of the trace. */
   readonly finish: (
     value: string,
-    move: { readonly signature: string; readonly now: number; readonly until: number }
+    move: Omit<Moved, "_tag"> & { readonly now: number; readonly until: number }
   ) => Effect.Effect<boolean, SessionStoreError>
   /** Ends a session that is not claimed. Returns `false` if there was none. */
   readonly remove: (value: string, now: number) => Effect.Effect<boolean, SessionStoreError>
@@ -90,12 +92,18 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
       return Effect.map(to.open(token, now, "fresh"), Option.map((opened) => ({ ...opened, value, needsReseal: true })))
     })
 
+  const finish = (value: CookieValue, signature: string, { expiry, id }: SessionRecord, now: number) =>
+    source.finish(Redacted.value(value), { signature, id, now, until: expiry.at })
+
   const open = (value: CookieValue, now: number): Effect.Effect<Option.Option<Opened>, SessionStoreError> =>
     Effect.flatMap(source.open(Redacted.value(value), now), (found) => {
       states.set(value, { _tag: "None" })
       if (found === undefined) return Effect.succeedNone
       const token = successorOf(Redacted.value(value), found.signature)
-      if (found._tag === "Moved") return movedTo(value, token, now)
+      if (found._tag === "Moved") {
+        // Another id is that of a late move, which is about to be undone.
+        return Effect.map(movedTo(value, token, now), Option.filter(({ record }) => record.id === found.id))
+      }
       const live = Effect.sync(() => {
         states.set(value, found)
         return Option.some<Opened>({ value, record: found.record, needsReseal: true })
@@ -110,7 +118,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
               ? live
               // The request that has created the session has not finished the move, and may have ended.
               : Effect.as(
-                source.finish(Redacted.value(value), { signature, now, until: moved.value.record.expiry.at }),
+                finish(value, signature, moved.value.record, now),
                 moved
               )
         )
@@ -161,7 +169,9 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
         yield* to.destroy(created.value)
         return yield* unmoved
       }
-      if (claim !== undefined && !(yield* claim(now))) return yield* unmoved
+      // A session that was claimed when it was read may have moved since, and ended.
+      const isClaimed = yield* claim?.(now) ?? Effect.map(source.open(value, now), (found) => found?._tag === "Live")
+      if (!isClaimed) return yield* unmoved
       const next = write._tag === "Save" ? write.record : { ...record, lastSeenAt: write.record.lastSeenAt }
       const token = successorOf(value, signature)
       const created = yield* create(next, token, undefined, now)
@@ -171,11 +181,12 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
         yield* to.destroy(created.value)
         return conflict
       }
-      const isFinished = yield* source.finish(value, { signature, now, until: created.record.expiry.at })
-      // Another request may have finished the move. If not, a logout has ended the claimed session.
-      if (isFinished || (yield* source.open(value, now))?._tag === "Moved") return created
+      if (yield* finish(write.value, signature, created.record, now)) return created
+      const found = yield* source.open(value, now)
+      // Another request may have finished this move. If not, the session has moved before, or a logout has ended it.
+      if (found?._tag === "Moved" && found.id === created.record.id) return created
       yield* to.destroy(created.value)
-      return gone
+      return found === undefined ? gone : conflict
     })
 
   const destroy = (value: CookieValue): Effect.Effect<void, SessionStoreError> =>

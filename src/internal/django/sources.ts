@@ -36,8 +36,10 @@ export const table = (options: Options, namespace: string): Source => {
   ): Effect.Effect<Live | Moved | undefined, SessionStoreError> =>
     Effect.flatMap(reader.read(row.text, "the table"), (read): Effect.Effect<Live | Moved | undefined> => {
       if (read === undefined) return Effect.succeed(undefined)
-      const { ours: { movedFrom }, verified: { signature } } = read.content
-      if (movedFrom !== undefined) return Effect.succeed({ _tag: "Moved", signature: movedFrom })
+      const { ours: { id, movedFrom }, verified: { signature } } = read.content
+      if (id !== undefined && movedFrom !== undefined) {
+        return Effect.succeed({ _tag: "Moved", signature: movedFrom, id })
+      }
       const record = DjangoContent.recordOf(read.content, { namespace, key, expiresAt: row.expiresAt })
       if (record.expiry.at <= now) return Effect.succeed(undefined)
       const expected = (now: number) => ({ key: row.key, signature, now })
@@ -71,8 +73,8 @@ export const table = (options: Options, namespace: string): Source => {
           ? foundIn(key, row, now)
           : Effect.succeed(undefined)),
     ping: (now) => Effect.asVoid(limited("load", table.load("", now))),
-    finish: (key, { now, signature, until }) =>
-      Effect.flatMap(signer.sign(DjangoContent.encodeMoved(signature), now), (text) => {
+    finish: (key, { id, now, signature, until }) =>
+      Effect.flatMap(signer.sign(DjangoContent.encodeMoved(signature, id), now), (text) => {
         const moved = DjangoContent.movedKeyOf(key)
         const row = { key: moved, text, expiresAt: Math.floor(until) }
         const isChanged = (changed: boolean | "taken") => Effect.succeed(changed === true)
@@ -116,6 +118,7 @@ export const files = (
   const pathOf = (key: string): string => `${directory}/${prefix}${key}`
   const claimedOf = (key: string): string => `${pathOf(key)}.claimed`
   const movedOf = (key: string): string => `${pathOf(key)}.moved`
+  const idOf = (key: string): string => `${pathOf(key)}.id`
   const ifThere = <A>(
     operation: string,
     effect: Effect.Effect<A, PlatformError>
@@ -168,17 +171,28 @@ export const files = (
         const file = yield* read(path)
         if (file !== undefined && file.text !== "") return yield* live(key, path, file, now)
       }
-      const file = yield* read(movedOf(key))
-      return file === undefined ? undefined : { _tag: "Moved", signature: signatureOf(file.text) } as const
+      const [file, id] = yield* Effect.all([read(movedOf(key)), read(idOf(key))])
+      return file === undefined || id === undefined
+        ? undefined
+        : { _tag: "Moved", signature: signatureOf(file.text), id: id.text } as const
     })
   return {
     remote: false,
     // Django's own engine accepts no other characters, so a cookie cannot name a file elsewhere.
     recognizes: (value) => /^[a-z0-9]{8,40}$/.test(value),
     open,
-    finish: (key) => rename(claimedOf(key), movedOf(key)),
+    finish: (key, { id }) =>
+      Effect.zipRight(
+        // The first one counts: an id that is written later is that of a late move.
+        Effect.catchIf(
+          fs.writeFileString(idOf(key), id, { flag: "wx" }),
+          (error) => error._tag === "SystemError" && error.reason === "AlreadyExists",
+          () => Effect.void
+        ).pipe(Effect.mapError((cause) => new SessionStoreError({ operation: "save", reason: "unavailable", cause }))),
+        rename(claimedOf(key), movedOf(key))
+      ),
     remove: (key) => remove(pathOf(key)),
-    forget: (key) => Effect.asVoid(remove(movedOf(key)))
+    forget: (key) => Effect.zipRight(remove(movedOf(key)), Effect.asVoid(remove(idOf(key))))
   }
 }
 
@@ -201,7 +215,7 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
     })
 
   /** Creates the marker of a session. Returns `false` if it has one, or if the cookie is not valid. */
-  const createMarker = (value: string, data: Marker, now: number): Effect.Effect<boolean, SessionStoreError> =>
+  const createMarker = (value: string, data: string, now: number): Effect.Effect<boolean, SessionStoreError> =>
     Effect.flatMap(markerOf(value, now), (marker): Effect.Effect<boolean, SessionStoreError> => {
       if (marker === undefined) return Effect.succeed(false)
       const { at, token } = marker
@@ -231,11 +245,11 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
       )
     })
 
-  /** Replaces the data of a marker. Returns `false` if it is not `from`, or another request has changed it. */
+  /** Replaces the data of a marker. Returns `false` if it is in another state than `from`, or another request has changed it. */
   const changeMarker = (
     value: string,
-    from: Marker,
-    data: Marker,
+    from: "claimed" | "moved",
+    data: string,
     now: number
   ): Effect.Effect<boolean, SessionStoreError> =>
     Effect.flatMap(markerOf(value, now), (marker) =>
@@ -244,7 +258,7 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
         Option.match({
           onNone: () => Effect.succeed(false),
           onSome: ({ record }) =>
-            record.data !== from ? Effect.succeed(false) : Effect.map(
+            stateIn(record.data)._tag !== from ? Effect.succeed(false) : Effect.map(
               to.write({
                 _tag: "Save",
                 value: marker.token,
@@ -272,15 +286,20 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
           Option.match({
             onNone: (): Live => ({
               ...live,
-              claim: (now) => createMarker(value, markers.claimed, now),
-              end: (now) => createMarker(value, markers.ended, now)
+              claim: (now) => createMarker(value, claimed, now),
+              end: (now) => createMarker(value, ended, now)
             }),
-            onSome: ({ record: { data } }): Live | Moved | undefined =>
-              data === markers.claimed
-                ? { ...live, end: (now) => changeMarker(value, markers.claimed, markers.ended, now) }
-                : data === markers.moved
-                ? { _tag: "Moved", signature }
-                : undefined
+            onSome: ({ record: { data } }): Live | Moved | undefined => {
+              const state = stateIn(data)
+              switch (state._tag) {
+                case "claimed":
+                  return { ...live, end: (now) => changeMarker(value, "claimed", ended, now) }
+                case "moved":
+                  return { _tag: "Moved", signature, id: state.id }
+                case "ended":
+                  return undefined
+              }
+            }
           })
         )
       }
@@ -290,13 +309,21 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
     remote: false,
     recognizes: (value) => /^\.?[A-Za-z0-9_-]+:[A-Za-z0-9-]+:[A-Za-z0-9_-]{43}$/.test(value),
     open,
-    finish: (value, { now }) => changeMarker(value, markers.claimed, markers.moved, now),
-    remove: (value, now) => createMarker(value, markers.ended, now),
-    forget: (value, now) => Effect.asVoid(changeMarker(value, markers.moved, markers.ended, now))
+    finish: (value, { id, now }) => changeMarker(value, "claimed", movedAs(id), now),
+    remove: (value, now) => createMarker(value, ended, now),
+    forget: (value, now) => Effect.asVoid(changeMarker(value, "moved", ended, now))
   }
 }
 
 /** The data of a marker, by the state of the session. */
-const markers = { claimed: "{\"_claimed\":true}", moved: "{\"_moved\":true}", ended: "{\"_ended\":true}" } as const
+const claimed = "{\"_claimed\":true}"
+const ended = "{\"_ended\":true}"
+const movedAs = (id: string): string => JSON.stringify({ _moved: id })
 
-type Marker = typeof markers[keyof typeof markers]
+/** The state of a session by the data of its marker. */
+const stateIn = (
+  data: string
+): { readonly _tag: "claimed" | "ended" } | { readonly _tag: "moved"; readonly id: string } => {
+  const id = /^\{"_moved":"([\w-]+)"\}$/.exec(data)?.[1]
+  return id !== undefined ? { _tag: "moved", id } : { _tag: data === claimed ? "claimed" : "ended" }
+}
