@@ -7,7 +7,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Context, Effect, Exit, Layer, Option, Redacted, Schema, type Scope } from "effect"
 import { Expiry, MemoryStore, Session, StoredEngine } from "effect-session"
-import { type BoundEngine, type CookieValue, SessionEngine } from "effect-session/SessionEngine"
+import { type CookieValue, SessionEngine } from "effect-session/SessionEngine"
 import type { SessionRecord } from "effect-session/SessionRecord"
 import { SessionStore } from "effect-session/SessionStore"
 import type { SessionStoreError, Store } from "effect-session/SessionStore"
@@ -180,7 +180,7 @@ const steppedSource = (source: Moving.Source, around: Around): Moving.Source => 
 /** The processes of an engine that moves the sessions of a source to a store. */
 const movingTo = (
   store: Store,
-  sourceOf: (namespace: string, to: BoundEngine, around: Around) => Moving.Source
+  sourceOf: (namespace: string, around: Around) => Moving.Source
 ): Place["process"] =>
 (around) =>
   processOf(
@@ -189,7 +189,7 @@ const movingTo = (
         SessionEngine,
         Effect.map(SessionEngine, (target) => ({
           bind: (scope) =>
-            Effect.map(target.bind(scope), (to) => Moving.make(sourceOf(scope.namespace, to, around), to, scope))
+            Effect.map(target.bind(scope), (to) => Moving.make(sourceOf(scope.namespace, around), to, scope))
         }))
       ),
       target(store, around)
@@ -208,7 +208,7 @@ export const movingTable = (world: World): Effect.Effect<Place, unknown> =>
     const store = MemoryStore.make()
     return {
       save: (json) => world.worker.save("db", json),
-      process: movingTo(store, (namespace, _, around) =>
+      process: movingTo(store, (namespace, around) =>
         Sources.table({ ...world.engine, table: stepped(world.engine.table, around) }, namespace)),
       live: Effect.zipWith(inTable(world), inStore(store), (one, other) => [...one, ...other])
     }
@@ -247,16 +247,19 @@ export const tableless: Effect.Effect<Tableless, unknown, Scope.Scope> = Effect.
       const store = MemoryStore.make()
       return {
         save: (json) => worker.save("file", json),
-        process: movingTo(store, (namespace, _, around) => steppedSource(filesOf(namespace), around)),
+        process: movingTo(store, (namespace, around) => steppedSource(filesOf(namespace), around)),
         live: Effect.zipWith(inDirectory, inStore(store), (one, other) => [...one, ...other])
       }
     }),
-    cookies: Effect.sync(() => {
+    cookies: Effect.gen(function*() {
       const store = MemoryStore.make()
+      const markers = yield* StoredEngine.make(store).bind({ namespace: "test/DjangoSteps", cookieName: "sessionid" })
       return {
         save: (json) => worker.save("signed_cookies", json),
-        // Its steps are the calls of the store.
-        process: movingTo(store, (namespace, to) => Sources.signedCookies(cookieFormats, namespace, to)),
+        process: movingTo(
+          store,
+          (namespace, around) => steppedSource(Sources.signedCookies(cookieFormats, namespace, markers), around)
+        ),
         live: inStore(store)
       }
     })
