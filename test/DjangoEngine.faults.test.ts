@@ -68,6 +68,20 @@ for (const [name, open] of databases) {
         }
       }))
 
+    // Calls of SQLite stay in this process, and have no timeout.
+    if (name !== "sqlite") {
+      it.scopedLive("a password that is not read within the timeout is answered with 503, and the cookie stays", () =>
+        Effect.gen(function*() {
+          const there = yield* world
+          const server = yield* Beside.start(there.database, { authHash: () => Effect.never, timeout: "200 millis" })
+          const browser = yield* Beside.loggedIn(there)
+          const key = browser.cookie()
+          assert.strictEqual((yield* server.visit(browser, App.subject)).status, 503)
+          assert.strictEqual(browser.cookie(), key)
+          assert.isDefined(yield* there.row(key))
+        }))
+    }
+
     it.scopedLive("no log line and no span has a secret, a key, or the hash of a password", () =>
       Effect.gen(function*() {
         const there = yield* world
@@ -112,7 +126,15 @@ for (const [name, open] of databases) {
       const url = new URL(there.database.url)
       const proxy = yield* Scope.extend(LossyProxy.make(Number(url.port)), scope)
       url.port = String(proxy.port)
-      const server = yield* Beside.start({ url: url.href, client: client(url.href) }, { timeout: "10 seconds" })
+      const server = yield* Beside.start({ url: url.href, client: client(url.href) }, {
+        timeout: "10 seconds",
+        // Directly, so that a lost reply is that of a write: a login reads the password again.
+        authHash: (id) =>
+          Effect.map(
+            there.sql<{ readonly password: string }>`SELECT password FROM auth_user WHERE id = ${Number(id)}`,
+            ([user]) => Option.fromNullable(user?.password)
+          )
+      })
       return { ...there, proxy, server, down: Scope.close(scope, Exit.void) }
     })
 

@@ -122,7 +122,6 @@ export const connected = (options: TableSettings) =>
     )
     const table = Table.make(calls, dialect, statement, dates)
     const ofTable = passwordsIn(calls, password)
-    const passwordOf = authHash === undefined ? ofTable : passwordsBy(authHash)
     yield* checkAccess(
       name,
       table.check,
@@ -136,11 +135,13 @@ export const connected = (options: TableSettings) =>
       )
     }
     const remote = isRemote(sql, dialect)
-    const reader = Reader.make({ signer, secrets, passwordOf, dates })
     const stores = StoreCalls.make(
       { remote, durableDestroy: false },
       Duration.decode(options.timeout ?? "1 second")
     )
+    const passwordsOf = authHash === undefined ? ofTable : passwordsBy(authHash)
+    const passwordOf: PasswordOf = (userId) => stores.limited("load", passwordsOf(userId))
+    const reader = Reader.make({ signer, secrets, passwordOf, dates })
     const engine: EngineOptions = { table, calls: stores, remote, signer, reader, dates, backend }
     return { engine, table }
   })
