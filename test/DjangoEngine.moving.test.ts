@@ -4,8 +4,8 @@
 import { NodeFileSystem } from "@effect/platform-node"
 import * as SqlClient from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Logger, LogLevel, Option, Redacted, Schema, TestClock } from "effect"
-import { Expiry, MemoryEngine, Session, SessionEngine, SessionError } from "effect-session"
+import { Duration, Effect, Layer, Logger, LogLevel, Option, Redacted, Schema, type Scope, TestClock } from "effect"
+import { Expiry, MemoryEngine, Session, SessionEngine, SessionError, type SessionService } from "effect-session"
 import * as DjangoEngine from "effect-session/DjangoEngine"
 import * as SqlEngine from "effect-session/SqlEngine"
 import * as SqlMigrations from "effect-session/SqlMigrations"
@@ -328,6 +328,101 @@ for (const [name, open] of databases) {
   })
 }
 
+/** A place without a table, with a Django that saves sessions there. */
+type Scene = Effect.Effect<
+  {
+    readonly worker: Django.Worker
+    readonly hash: string
+    readonly layer: Layer.Layer<SessionService.SessionService<Shop>, unknown>
+  },
+  unknown,
+  Scope.Scope
+>
+
+/** The behaviour of a move that does not depend on the place. */
+const moves = (backend: Django.Backend, scene: Scene) => {
+  it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save(backend, `{"visits":0}`)
+      yield* Effect.gen(function*() {
+        const visits = yield* Effect.all(
+          Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), old)),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
+        const cookies = new Set(visits.map(({ cookie }) => cookie))
+        assert.strictEqual(cookies.size, 1)
+        const [cookie] = cookies
+        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout is final for the old cookie, whether its session has moved or not", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const moved = yield* worker.save(backend, loggedIn(hash))
+      const unmoved = yield* worker.save(backend, loggedIn(hash, `,"other":1`))
+      yield* Effect.gen(function*() {
+        const { cookie } = yield* visit(Shop, Shop.subject, moved)
+        yield* visit(Shop, Shop.destroy, cookie)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, moved)).result, Option.none())
+        yield* visit(Shop, Shop.destroy, unmoved)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, unmoved)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout while another request moves the session is final", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const old = yield* worker.save(backend, loggedIn(hash))
+      yield* Effect.gen(function*() {
+        const { error } = yield* visit(
+          Shop,
+          Effect.zipRight(Shop.set("visits", 5), visit(Shop, Shop.destroy, old)),
+          old
+        )
+        assert.instanceOf(error, SessionError.SessionGone)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout of the moved session while another request moves it again is final", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const old = yield* worker.save(backend, loggedIn(hash))
+      const movedAndEnded = Effect.flatMap(
+        visit(Shop, Shop.subject, old),
+        ({ cookie }) => visit(Shop, Shop.destroy, cookie)
+      )
+      yield* Effect.gen(function*() {
+        const { error } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), old)
+        assert.instanceOf(error, SessionError.SessionGone)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a login ends the session of the old cookie", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save(backend, `{"visits":4}`)
+      yield* Effect.gen(function*() {
+        const { cookie } = yield* visit(Shop, Shop.authenticate("1"), old)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.some("1"))
+        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), old)).result, 0)
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a login whose password has changed does not move", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save(backend, loggedIn("0".repeat(64)))
+      const { cookie, result } = yield* Effect.provide(visit(Shop, Shop.subject, old), layer)
+      assert.deepStrictEqual(result, Option.none())
+      assert.strictEqual(cookie, old)
+    }))
+}
+
 describe("DjangoEngine.movingFiles", () => {
   const scene = Effect.gen(function*() {
     const directory = Path.join(yield* temporaryDirectory("django-files"), "sessions")
@@ -341,6 +436,8 @@ describe("DjangoEngine.movingFiles", () => {
     )
     return { directory, worker, hash, layer }
   })
+
+  moves("file", scene)
 
   it.scoped("the first request that reads a session moves it, and Django does not find it any more", () =>
     Effect.gen(function*() {
@@ -358,38 +455,6 @@ describe("DjangoEngine.movingFiles", () => {
         assert.deepStrictEqual((yield* visit(Shop, Shop.subject, key)).result, Option.none())
       }).pipe(Effect.provide(layer))
       assert.deepStrictEqual(readdirSync(directory).sort(), [`sessionid${key}.id`, `sessionid${key}.moved`])
-    }))
-
-  it.scoped("a logout of the moved session while another request moves it again is final", () =>
-    Effect.gen(function*() {
-      const { hash, layer, worker } = yield* scene
-      const key = yield* worker.save("file", loggedIn(hash))
-      const movedAndEnded = Effect.flatMap(
-        visit(Shop, Shop.subject, key),
-        ({ cookie }) => visit(Shop, Shop.destroy, cookie)
-      )
-      yield* Effect.gen(function*() {
-        const { error } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), key)
-        assert.instanceOf(error, SessionError.SessionGone)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, key)).result, Option.none())
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
-    Effect.gen(function*() {
-      const { layer, worker } = yield* scene
-      const old = yield* worker.save("file", `{"visits":0}`)
-      yield* Effect.gen(function*() {
-        const visits = yield* Effect.all(
-          Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), old)),
-          { concurrency: "unbounded" }
-        )
-        assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
-        const cookies = new Set(visits.map(({ cookie }) => cookie))
-        assert.strictEqual(cookies.size, 1)
-        const [cookie] = cookies
-        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
-      }).pipe(Effect.provide(layer))
     }))
 
   it.scoped("a session expires SESSION_COOKIE_AGE after its file was written", () =>
@@ -428,6 +493,8 @@ describe("DjangoEngine.movingSignedCookies", () => {
     return { worker, hash, layer }
   })
 
+  moves("signed_cookies", scene)
+
   it.scoped("the first request that reads a session moves it, and later ones with the old cookie use it", () =>
     Effect.gen(function*() {
       const { hash, layer, worker } = yield* scene
@@ -439,67 +506,6 @@ describe("DjangoEngine.movingSignedCookies", () => {
         const late = yield* visit(Shop, Shop.update("visits", (n) => n + 1), old)
         assert.strictEqual(late.cookie, first.cookie)
         assert.strictEqual((yield* visit(Shop, Shop.get("visits"), first.cookie)).result, 2)
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
-    Effect.gen(function*() {
-      const { layer, worker } = yield* scene
-      const old = yield* worker.save("signed_cookies", `{"visits":0}`)
-      yield* Effect.gen(function*() {
-        const visits = yield* Effect.all(
-          Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), old)),
-          { concurrency: "unbounded" }
-        )
-        assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
-        const cookies = new Set(visits.map(({ cookie }) => cookie))
-        assert.strictEqual(cookies.size, 1)
-        const [cookie] = cookies
-        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a logout is final for the old cookie, whether its session has moved or not", () =>
-    Effect.gen(function*() {
-      const { hash, layer, worker } = yield* scene
-      const moved = yield* worker.save("signed_cookies", loggedIn(hash))
-      const unmoved = yield* worker.save("signed_cookies", loggedIn(hash, `,"other":1`))
-      yield* Effect.gen(function*() {
-        const { cookie } = yield* visit(Shop, Shop.subject, moved)
-        yield* visit(Shop, Shop.destroy, cookie)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, moved)).result, Option.none())
-        yield* visit(Shop, Shop.destroy, unmoved)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, unmoved)).result, Option.none())
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a logout while another request moves the session is final", () =>
-    Effect.gen(function*() {
-      const { hash, layer, worker } = yield* scene
-      const old = yield* worker.save("signed_cookies", loggedIn(hash))
-      yield* Effect.gen(function*() {
-        const { error } = yield* visit(
-          Shop,
-          Effect.zipRight(Shop.set("visits", 5), visit(Shop, Shop.destroy, old)),
-          old
-        )
-        assert.instanceOf(error, SessionError.SessionGone)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a logout of the moved session while another request moves it again is final", () =>
-    Effect.gen(function*() {
-      const { hash, layer, worker } = yield* scene
-      const old = yield* worker.save("signed_cookies", loggedIn(hash))
-      const movedAndEnded = Effect.flatMap(
-        visit(Shop, Shop.subject, old),
-        ({ cookie }) => visit(Shop, Shop.destroy, cookie)
-      )
-      yield* Effect.gen(function*() {
-        const { error } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), old)
-        assert.instanceOf(error, SessionError.SessionGone)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
       }).pipe(Effect.provide(layer))
     }))
 
@@ -516,17 +522,6 @@ describe("DjangoEngine.movingSignedCookies", () => {
         yield* visit(Brief, Brief.destroy, cookie)
         yield* TestClock.adjust("2 hours")
         assert.deepStrictEqual((yield* visit(Brief, Brief.subject, old)).result, Option.none())
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a login ends the session of the old cookie", () =>
-    Effect.gen(function*() {
-      const { layer, worker } = yield* scene
-      const old = yield* worker.save("signed_cookies", `{"visits":4}`)
-      yield* Effect.gen(function*() {
-        const { cookie } = yield* visit(Shop, Shop.authenticate("1"), old)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.some("1"))
-        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), old)).result, 0)
       }).pipe(Effect.provide(layer))
     }))
 
@@ -552,14 +547,5 @@ describe("DjangoEngine.movingSignedCookies", () => {
       const old = yield* worker.save("signed_cookies", `{"visits":4}`)
       yield* TestClock.adjust(Duration.days(15))
       assert.strictEqual((yield* Effect.provide(visit(Shop, Shop.get("visits"), old), layer)).result, 0)
-    }))
-
-  it.scoped("a login whose password has changed does not move", () =>
-    Effect.gen(function*() {
-      const { layer, worker } = yield* scene
-      const old = yield* worker.save("signed_cookies", loggedIn("0".repeat(64)))
-      const { cookie, result } = yield* Effect.provide(visit(Shop, Shop.subject, old), layer)
-      assert.deepStrictEqual(result, Option.none())
-      assert.strictEqual(cookie, old)
     }))
 })
