@@ -67,15 +67,15 @@ const duplicate: ReadonlySet<string> = new Set([
 /** A character has no equivalent in the encoding, or is not valid in it. */
 export const unencodable: ReadonlySet<string> = new Set(["22P05", "22021"])
 
-/**
- * Returns why every statement on a table would fail: it is missing, may not be used, or the database is read-only. `undefined` for another
- * error.
- */
-export const problemOfAccess = (
-  { cause }: SessionStoreError
-): { readonly kind: "missing" | "denied" | "readOnly"; readonly message: string } | undefined => {
-  if (!(cause instanceof SqlError)) return undefined
-  const [code, message] = [codeOf(cause), messageOf(cause)]
+/** Why every statement on a table would fail. `message`: the first line of the database's own message. */
+interface AccessProblem {
+  readonly kind: "missing" | "denied" | "readOnly"
+  readonly message: string
+}
+
+/** Returns why a table is missing, may not be used, or may not be written; `undefined` for an error of the driver that may pass. */
+export const accessProblem = (error: SqlError): AccessProblem | undefined => {
+  const [code, message] = [codeOf(error), messageOf(error)]
   const kind = isUnmigrated(code, message)
     ? "missing"
     : denied.has(code)
@@ -86,6 +86,8 @@ export const problemOfAccess = (
   return kind === undefined ? undefined : { kind, message }
 }
 
-/** The first line of the database's own message. */
-export const messageOf = ({ cause }: SqlError): string =>
-  cause instanceof Error ? cause.message.split("\n", 1).join("") : ""
+/** As {@link accessProblem}, for the error of a call. */
+export const problemOfAccess = ({ cause }: SessionStoreError): AccessProblem | undefined =>
+  cause instanceof SqlError ? accessProblem(cause) : undefined
+
+const messageOf = ({ cause }: SqlError): string => cause instanceof Error ? cause.message.split("\n", 1).join("") : ""

@@ -11,7 +11,7 @@ import type { SessionConfigError } from "../../SessionConfigError.js"
 import { configError, type Problem } from "../configError.js"
 import { randomBytes } from "../crypto/primitives.js"
 import { executeWithoutRows, isLibsql } from "./driver.js"
-import { codeOf, denied, isUnmigrated, messageOf, readOnly, unencodable } from "./errors.js"
+import { accessProblem, codeOf, unencodable } from "./errors.js"
 import type { Row } from "./rows.js"
 import type { Prepared, Statements } from "./statements.js"
 import type { Dialect, Tables } from "./tables.js"
@@ -62,9 +62,11 @@ const explain = (sql: SqlClient.SqlClient, prepared: Prepared): Effect.Effect<un
 
 /** Describes an error that every request would fail with; `undefined` for an error that may pass. */
 const problemOf = (error: SqlError, { ends, epochs, prefix, schema, sessions }: Tables): Problem | undefined => {
-  const [code, message] = [codeOf(error), messageOf(error)]
+  const found = accessProblem(error)
+  if (found === undefined) return undefined
+  const { kind, message } = found
   const tables = `The tables ${sessions}, ${epochs} and ${ends}`
-  if (isUnmigrated(code, message)) {
+  if (kind === "missing") {
     const names = [
       ...prefix === "effect_" ? [] : [["prefix", `"${prefix}"`]],
       ...schema === undefined ? [] : [["schema", schema]]
@@ -79,20 +81,17 @@ const problemOf = (error: SqlError, { ends, epochs, prefix, schema, sessions }: 
       "tables-missing"
     ]
   }
-  if (denied.has(code)) {
-    return [
+  return kind === "denied"
+    ? [
       `${tables} may not be used by this user of the database (${message}). Grant the user SELECT, INSERT, UPDATE and ` +
       `DELETE on all of them.`,
       "database-permissions"
     ]
-  }
-  return readOnly.has(code) || code.startsWith("SQLITE_READONLY")
-    ? [
+    : [
       `The database is read-only (${message}). Connect to the primary, not to a replica; with SQLite, let this process write the ` +
       `file and its directory.`,
       "database-read-only"
     ]
-    : undefined
 }
 
 /** One character of each length in UTF-8, from one byte to four. */
