@@ -145,8 +145,8 @@ export const layer = (
         bind: (scope) => Effect.as(Effect.zipRight(checkScope(scope), claim(scope)), Engine.make(engine, scope))
       }).pipe(
         Context.add(SessionMaintenance, {
-          count: (now) => table.count(now),
-          removeExpired: (options) => table.removeExpired(options)
+          count: table.count,
+          removeExpired: table.removeExpired
         })
       )
     })

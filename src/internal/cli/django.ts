@@ -312,7 +312,7 @@ const decode = Command.make("decode", {
     )
     const content = yield* Reader.decode(signer, text.trim(), dates)
     if (Reader.isUnreadable(content)) {
-      return yield* failed(`The session cannot be read. Its text ${content.reason}.`, content.help)
+      return yield* failed(`The session cannot be read. Its text ${content.reason}.`, "django-session-unreadable")
     }
     const data = DjangoMembers.join(showSecrets ? content.members : masked(content.members))
     const signedAt = content.verified.signedAt * 1000

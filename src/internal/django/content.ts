@@ -10,6 +10,7 @@ import * as SessionId from "../../SessionId.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { decodeBase64Url, lengthPrefixed, sha256, sha256Bytes } from "../crypto/primitives.js"
 import * as Attributes from "../domain/attributes.js"
+import { isExpired } from "../domain/expiry.js"
 import * as Ids from "../domain/id.js"
 import * as LifetimeRules from "../domain/lifetime.js"
 import { isRecord } from "../json.js"
@@ -212,6 +213,16 @@ export const recordOf = (
     },
     attributes: attributes === undefined ? undefined : JSON.stringify(attributes)
   }
+}
+
+/** Returns the record of a session that has not expired at `now`, as {@link recordOf}. */
+export const liveRecordOf = (
+  content: Content,
+  place: Parameters<typeof recordOf>[1],
+  now: number
+): SessionRecord | undefined => {
+  const record = recordOf(content, place)
+  return isExpired(record.expiry, now) ? undefined : record
 }
 
 /** The members of a login, beside its user. */

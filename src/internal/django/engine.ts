@@ -10,7 +10,7 @@ import type { BoundEngine, CookieValue, Opened, Scope, Write, Written } from "..
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { hmacSha256, lengthPrefixed, randomBytes } from "../crypto/primitives.js"
-import { earlier } from "../domain/earlier.js"
+import * as ExpiryRules from "../domain/expiry.js"
 import { isRecord } from "../json.js"
 import type { StoreCalls } from "../store/calls.js"
 import { corrupt } from "../store/corrupt.js"
@@ -18,7 +18,7 @@ import type { Dates } from "./content.js"
 import * as DjangoContent from "./content.js"
 import * as DjangoMembers from "./members.js"
 import type { Read, Reader } from "./reader.js"
-import { maxJsonBytes, type Signer } from "./signing.js"
+import { maxJsonBytes, signatureOf, type Signer } from "./signing.js"
 import type { SessionRow, Table } from "./table.js"
 
 /** The keys of Django and of its older versions. Tokens of this library have a dot. */
@@ -67,8 +67,8 @@ const sessionOf = (
 ): Effect.Effect<Session | undefined, SessionStoreError> =>
   Effect.map(reader.read(row.text, place), (read) => {
     if (read === undefined) return undefined
-    const record = DjangoContent.recordOf(read.content, { namespace, ...row })
-    return record.expiry.at > now ? { ...read, row, record } : undefined
+    const record = DjangoContent.liveRecordOf(read.content, { namespace, ...row }, now)
+    return record === undefined ? undefined : { ...read, row, record }
   })
 
 export const make = (options: Options, { expiry, fields, namespace }: Scope): BoundEngine => {
@@ -100,7 +100,7 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
   const limitedBy = (record: SessionRecord, before: Session | undefined, now: number): SessionRecord => {
     const deadline = record.expiry.deadline ??
       (before?.record.id === record.id ? before.record.expiry.deadline : undefined) ??
-      earlier(expiry?.absolute === undefined ? undefined : now + expiry.absolute, expiry?.at)
+      (expiry === undefined ? undefined : ExpiryRules.deadlineFrom(expiry, now))
     const at = Math.min(Math.floor(record.expiry.at), deadline ?? Infinity, DjangoContent.lastDate)
     return { ...record, expiry: { ...record.expiry, at, deadline } }
   }
@@ -132,8 +132,10 @@ export const make = (options: Options, { expiry, fields, namespace }: Scope): Bo
       }
       const text = yield* signer.sign(json, now)
       const signedAt = Math.floor(now / 1000)
-      const signature = text.slice(text.lastIndexOf(":") + 1)
-      const content = DjangoContent.decode({ _tag: "Verified", json, signedAt, signature, secret: 0 }, dates)
+      const content = DjangoContent.decode(
+        { _tag: "Verified", json, signedAt, signature: signatureOf(text), secret: 0 },
+        dates
+      )
       if (content === undefined) {
         return yield* corrupt(operation, new TypeError("the session is not a JSON object"))
       }

@@ -21,7 +21,7 @@ import type { SessionRecord } from "../../SessionRecord.js"
 import type { SessionStoreError, SubjectLimit } from "../../SessionStore.js"
 import { lengthPrefixed, nameBytes, sha256Bytes } from "../crypto/primitives.js"
 import * as Tokens from "../crypto/sessionToken.js"
-import { earlier } from "../domain/earlier.js"
+import * as ExpiryRules from "../domain/expiry.js"
 import * as Ids from "../domain/id.js"
 
 /** A session in a source. */
@@ -140,7 +140,7 @@ export const make = (source: Source, to: BoundEngine, { expiry }: Scope): BoundE
   ) => {
     // The absolute limit of a session that only Django has written begins now.
     const deadline = record.expiry.deadline ??
-      earlier(expiry?.absolute === undefined ? undefined : now + expiry.absolute, expiry?.at)
+      (expiry === undefined ? undefined : ExpiryRules.deadlineFrom(expiry, now))
     return to.write({
       _tag: "Create",
       record: {

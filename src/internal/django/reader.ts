@@ -4,7 +4,7 @@
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { SessionStoreError } from "../../SessionStore.js"
-import { type HelpId, withHelp } from "../help.js"
+import { withHelp } from "../help.js"
 import type { Content, Dates } from "./content.js"
 import * as DjangoContent from "./content.js"
 import type { Secrets, Signer } from "./signing.js"
@@ -18,7 +18,6 @@ export interface Unreadable {
   readonly _tag: "Unreadable"
   readonly kind: "signature" | "pickle" | "payload"
   readonly reason: string
-  readonly help: HelpId
 }
 
 /** A session whose login is valid. */
@@ -46,8 +45,7 @@ export const decode = (signer: Signer, text: string, dates: Dates): Effect.Effec
 const unreadable = (kind: Unreadable["kind"], reason: string): Unreadable => ({
   _tag: "Unreadable",
   kind,
-  reason,
-  help: "django-session-unreadable"
+  reason
 })
 
 export const isUnreadable = (value: Content | Unreadable): value is Unreadable => "reason" in value
@@ -65,10 +63,8 @@ export const make = ({ dates, passwordOf, secrets, signer }: {
   const verifiedLogin = (subject: string, authHash: string | undefined) =>
     Effect.map(passwordOf(subject), (password) => {
       if (Option.isNone(password) || authHash === undefined) return undefined
-      const [current, ...others] = hashes(password.value)
-      return [current, ...others].some((hash) => hash !== undefined && Signing.sameText(hash, authHash))
-        ? current
-        : undefined
+      const valid = hashes(password.value)
+      return valid.some((hash) => Signing.sameText(hash, authHash)) ? valid[0] : undefined
     })
 
   return {
@@ -89,7 +85,7 @@ export const make = ({ dates, passwordOf, secrets, signer }: {
               withHelp(
                 `A session of Django in ${place} cannot be read, so its visitor is anonymous, and it was left as it is. Its text ` +
                   `${content.reason}.`,
-                content.help
+                "django-session-unreadable"
               )
             ),
             undefined

@@ -94,6 +94,9 @@ export const make = ({ fallbacks, secretKey }: Secrets, salt: string): Signer =>
 
 const rejected = (reason: string, isSigned = true): Rejected => ({ _tag: "Rejected", reason, isSigned })
 
+/** The signature of a signed text. */
+export const signatureOf = (text: string): string => splitLast(text)[1]
+
 /** Splits a text at its last colon. */
 const splitLast = (text: string): readonly [before: string, after: string] => {
   const at = text.lastIndexOf(":")

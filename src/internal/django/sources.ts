@@ -6,7 +6,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import type { BoundEngine } from "../../SessionEngine.js"
+import type { BoundEngine, CookieValue } from "../../SessionEngine.js"
 import type { SessionRecord } from "../../SessionRecord.js"
 import { SessionStoreError } from "../../SessionStore.js"
 import { encodeBase64Url, nameBytes } from "../crypto/primitives.js"
@@ -17,7 +17,8 @@ import type { Options } from "./engine.js"
 import { isKey } from "./engine.js"
 import type { Live, Moved, Source } from "./moving.js"
 import type { Reader } from "./reader.js"
-import type { Signer } from "./signing.js"
+import type { Signer, Verified } from "./signing.js"
+import { signatureOf } from "./signing.js"
 import type { SessionRow } from "./table.js"
 
 /**
@@ -40,8 +41,8 @@ export const table = (options: Options, namespace: string): Source => {
       if (id !== undefined && movedFrom !== undefined) {
         return Effect.succeed({ _tag: "Moved", signature: movedFrom, id })
       }
-      const record = DjangoContent.recordOf(read.content, { namespace, key, expiresAt: row.expiresAt })
-      if (record.expiry.at <= now) return Effect.succeed(undefined)
+      const record = DjangoContent.liveRecordOf(read.content, { namespace, key, expiresAt: row.expiresAt }, now)
+      if (record === undefined) return Effect.succeed(undefined)
       const expected = (now: number) => ({ key: row.key, signature, now })
       return Effect.succeed({
         _tag: "Live",
@@ -151,8 +152,8 @@ export const files = (
       const end = lifetime?._tag === "Until"
         ? lifetime.at
         : modifiedAt + (lifetime?._tag === "Inactivity" ? lifetime.millis : cookieAge)
-      const record = DjangoContent.recordOf(found.content, { namespace, key, expiresAt: end })
-      if (record.expiry.at <= now) return undefined
+      const record = DjangoContent.liveRecordOf(found.content, { namespace, key, expiresAt: end }, now)
+      if (record === undefined) return undefined
       /** Changes the file, if it still has this text. */
       const unchanged = (change: Effect.Effect<boolean, SessionStoreError>) =>
         Effect.flatMap(read(path), (file) => file?.text === text ? change : Effect.succeed(false))
@@ -196,8 +197,6 @@ export const files = (
   }
 }
 
-const signatureOf = (text: string): string => text.slice(text.lastIndexOf(":") + 1)
-
 /**
  * The cookies of the engine `signed_cookies`. Django ignores the lifetime of a session here; a date in it is respected.
  *
@@ -206,19 +205,31 @@ const signatureOf = (text: string): string => text.slice(text.lastIndexOf(":") +
  * it.
  */
 export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace: string, to: BoundEngine): Source => {
-  /** Returns the token of the marker of a cookie, and the end of both in milliseconds; `undefined` if the cookie is not valid. */
-  const markerOf = (value: string, now: number) =>
-    Effect.map(signer.verify(value), (verified) => {
-      if (verified._tag === "Rejected") return undefined
-      const at = verified.signedAt * 1000 + cookieAge
-      return at > now ? { token: Tokens.fromBytes(signer.secretOf(value, verified)), at } : undefined
+  /** Returns the token of the marker of a verified cookie, and the end of both in milliseconds. */
+  const markerOf = (value: string, verified: Verified): Marker => ({
+    token: Tokens.fromBytes(signer.secretOf(value, verified)),
+    at: verified.signedAt * 1000 + cookieAge
+  })
+
+  /** Changes the marker of a cookie. Returns `false` if the cookie is not valid. */
+  const withMarker = (
+    value: string,
+    now: number,
+    change: (marker: Marker) => Effect.Effect<boolean, SessionStoreError>
+  ): Effect.Effect<boolean, SessionStoreError> =>
+    Effect.flatMap(signer.verify(value), (verified) => {
+      if (verified._tag === "Rejected") return Effect.succeed(false)
+      const marker = markerOf(value, verified)
+      return marker.at > now ? change(marker) : Effect.succeed(false)
     })
 
-  /** Creates the marker of a session. Returns `false` if it has one, or if the cookie is not valid. */
-  const createMarker = (value: string, data: string, now: number): Effect.Effect<boolean, SessionStoreError> =>
-    Effect.flatMap(markerOf(value, now), (marker): Effect.Effect<boolean, SessionStoreError> => {
-      if (marker === undefined) return Effect.succeed(false)
-      const { at, token } = marker
+  /** Creates the marker of a session. Returns `false` if it has one. */
+  const createMarker = (
+    { at, token }: Marker,
+    data: string,
+    now: number
+  ): Effect.Effect<boolean, SessionStoreError> =>
+    Effect.suspend(() => {
       const record: SessionRecord = {
         namespace,
         id: Ids.fromBytes(nameBytes(Ids.byteLength)),
@@ -247,28 +258,27 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
 
   /** Replaces the data of a marker. Returns `false` if it is in another state than `from`, or another request has changed it. */
   const changeMarker = (
-    value: string,
+    { token }: Marker,
     from: "claimed" | "moved",
     data: string,
     now: number
   ): Effect.Effect<boolean, SessionStoreError> =>
-    Effect.flatMap(markerOf(value, now), (marker) =>
-      marker === undefined ? Effect.succeed(false) : Effect.flatMap(
-        to.open(marker.token, now, "fresh"),
-        Option.match({
-          onNone: () => Effect.succeed(false),
-          onSome: ({ record }) =>
-            stateIn(record.data)._tag !== from ? Effect.succeed(false) : Effect.map(
-              to.write({
-                _tag: "Save",
-                value: marker.token,
-                record: { ...record, data, version: record.version + 1, writeId: encodeBase64Url(nameBytes(12)) },
-                expectedVersion: record.version
-              }, now),
-              ({ _tag }) => _tag === "Written"
-            )
-        })
-      ))
+    Effect.flatMap(
+      to.open(token, now, "fresh"),
+      Option.match({
+        onNone: () => Effect.succeed(false),
+        onSome: ({ record }) =>
+          stateIn(record.data)._tag !== from ? Effect.succeed(false) : Effect.map(
+            to.write({
+              _tag: "Save",
+              value: token,
+              record: { ...record, data, version: record.version + 1, writeId: encodeBase64Url(nameBytes(12)) },
+              expectedVersion: record.version
+            }, now),
+            ({ _tag }) => _tag === "Written"
+          )
+      })
+    )
 
   const open = (value: string, now: number): Effect.Effect<Live | Moved | undefined, SessionStoreError> =>
     Effect.flatMap(
@@ -276,24 +286,24 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
       (read): Effect.Effect<Live | Moved | undefined, SessionStoreError> => {
         if (read === undefined) return Effect.succeed(undefined)
         const { verified } = read.content
-        const { signature, signedAt } = verified
-        const expiresAt = signedAt * 1000 + cookieAge
-        const record = DjangoContent.recordOf(read.content, { namespace, key: value, expiresAt })
-        if (record.expiry.at <= now) return Effect.succeed(undefined)
+        const { signature } = verified
+        const marker = markerOf(value, verified)
+        const record = DjangoContent.liveRecordOf(read.content, { namespace, key: value, expiresAt: marker.at }, now)
+        if (record === undefined) return Effect.succeed(undefined)
         const live = { _tag: "Live", record, signature } as const
         return Effect.map(
-          to.open(Tokens.fromBytes(signer.secretOf(value, verified)), now, "fresh"),
+          to.open(marker.token, now, "fresh"),
           Option.match({
             onNone: (): Live => ({
               ...live,
-              claim: (now) => createMarker(value, claimed, now),
-              end: (now) => createMarker(value, ended, now)
+              claim: (now) => createMarker(marker, claimed, now),
+              end: (now) => createMarker(marker, ended, now)
             }),
             onSome: ({ record: { data } }): Live | Moved | undefined => {
               const state = stateIn(data)
               switch (state._tag) {
                 case "claimed":
-                  return { ...live, end: (now) => changeMarker(value, "claimed", ended, now) }
+                  return { ...live, end: (now) => changeMarker(marker, "claimed", ended, now) }
                 case "moved":
                   return { _tag: "Moved", signature, id: state.id }
                 case "ended":
@@ -309,10 +319,17 @@ export const signedCookies = ({ cookieAge, reader, signer }: Formats, namespace:
     remote: false,
     recognizes: (value) => /^\.?[A-Za-z0-9_-]+:[A-Za-z0-9-]+:[A-Za-z0-9_-]{43}$/.test(value),
     open,
-    finish: (value, { id, now }) => changeMarker(value, "claimed", movedAs(id), now),
-    remove: (value, now) => createMarker(value, ended, now),
-    forget: (value, now) => Effect.asVoid(changeMarker(value, "moved", ended, now))
+    finish: (value, { id, now }) =>
+      withMarker(value, now, (marker) => changeMarker(marker, "claimed", movedAs(id), now)),
+    remove: (value, now) => withMarker(value, now, (marker) => createMarker(marker, ended, now)),
+    forget: (value, now) => Effect.asVoid(withMarker(value, now, (marker) => changeMarker(marker, "moved", ended, now)))
   }
+}
+
+/** A marker in the target. `at`: its end, and that of the cookie, in milliseconds since the epoch. */
+interface Marker {
+  readonly token: CookieValue
+  readonly at: number
 }
 
 /** The data of a marker, by the state of the session. */

@@ -33,11 +33,17 @@ export const validate = (self: Expiry): string | undefined => {
 }
 
 /**
+ * Computes the end that activity cannot move, of a session that begins at `start`; `undefined` if the policy has none.
+ */
+export const deadlineFrom = (self: Pick<Expiry, "absolute" | "at">, start: number): number | undefined =>
+  earlier(self.absolute === undefined ? undefined : start + self.absolute, self.at)
+
+/**
  * Computes the end of a new or newly authenticated session: the earliest of all limits.
  */
 export const initial = (self: Expiry, times: Times, lifetime: Lifetime | undefined): SessionExpiry => {
   const start = times.authenticatedAt ?? times.createdAt
-  const deadline = earlier(self.absolute === undefined ? undefined : start + self.absolute, self.at)
+  const deadline = deadlineFrom(self, start)
   // A policy that passed `validate` has at least one limit, and so has the result.
   return { at: earlier(deadline, movingEnd(self, times, lifetime)) ?? start, deadline, lifetime }
 }
