@@ -63,6 +63,103 @@ const hashOf = (worker: Django.Worker, server: Django.Served) =>
     return Schema.decodeUnknownSync(Schema.Struct({ _auth_user_hash: Schema.String }))(data)._auth_user_hash
   })
 
+/** A place of sessions, with a Django that saves there. */
+type Scene = Effect.Effect<
+  {
+    readonly worker: Django.Worker
+    readonly hash: string
+    readonly layer: Layer.Layer<SessionService.SessionService<Shop>, unknown>
+  },
+  unknown,
+  Scope.Scope
+>
+
+/** The behaviour of a move that does not depend on the place. */
+const moves = (backend: Django.Backend, scene: Scene) => {
+  it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save(backend, `{"visits":0}`)
+      yield* Effect.gen(function*() {
+        const visits = yield* Effect.all(
+          Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), old)),
+          { concurrency: "unbounded" }
+        )
+        assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
+        const cookies = new Set(visits.map(({ cookie }) => cookie))
+        assert.strictEqual(cookies.size, 1)
+        const [cookie] = cookies
+        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout is final for the old cookie, whether its session has moved or not", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const moved = yield* worker.save(backend, loggedIn(hash))
+      const unmoved = yield* worker.save(backend, loggedIn(hash, `,"other":1`))
+      yield* Effect.gen(function*() {
+        const { cookie } = yield* visit(Shop, Shop.subject, moved)
+        yield* visit(Shop, Shop.destroy, cookie)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, moved)).result, Option.none())
+        yield* visit(Shop, Shop.destroy, unmoved)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, unmoved)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout while another request moves the session is final", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const old = yield* worker.save(backend, loggedIn(hash))
+      yield* Effect.gen(function*() {
+        const { error } = yield* visit(
+          Shop,
+          Effect.zipRight(Shop.set("visits", 5), visit(Shop, Shop.destroy, old)),
+          old
+        )
+        assert.instanceOf(error, SessionError.SessionGone)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a logout of the moved session while another request moves it again is final", () =>
+    Effect.gen(function*() {
+      const { hash, layer, worker } = yield* scene
+      const old = yield* worker.save(backend, loggedIn(hash))
+      const movedAndEnded = Effect.flatMap(
+        visit(Shop, Shop.subject, old),
+        ({ cookie }) => Effect.as(visit(Shop, Shop.destroy, cookie), cookie)
+      )
+      yield* Effect.gen(function*() {
+        const { error, result } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), old)
+        assert.instanceOf(error, SessionError.SessionGone)
+        for (const cookie of [old, result]) {
+          assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.none())
+        }
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a login ends the session of the old cookie", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save(backend, `{"visits":4}`)
+      yield* Effect.gen(function*() {
+        const { cookie } = yield* visit(Shop, Shop.authenticate("1"), old)
+        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.some("1"))
+        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), old)).result, 0)
+      }).pipe(Effect.provide(layer))
+    }))
+
+  it.scoped("a login whose password has changed does not move", () =>
+    Effect.gen(function*() {
+      const { layer, worker } = yield* scene
+      const old = yield* worker.save(backend, loggedIn("0".repeat(64)))
+      const { cookie, result } = yield* Effect.provide(visit(Shop, Shop.subject, old), layer)
+      assert.deepStrictEqual(result, Option.none())
+      assert.strictEqual(cookie, old)
+    }))
+}
+
 for (const [name, open] of databases) {
   describe(`DjangoEngine.moving from the table on ${name}`, () => {
     const scene = Effect.gen(function*() {
@@ -73,6 +170,8 @@ for (const [name, open] of databases) {
       yield* byTheMachine
       return { database, server, worker, hash }
     })
+
+    moves("db", Effect.map(scene, (scene) => ({ ...scene, layer: inTable(scene.database) })))
 
     it.scoped("the first request that reads a session of Django moves it, with its data, its login and its end", () =>
       Effect.gen(function*() {
@@ -139,23 +238,6 @@ for (const [name, open] of databases) {
         }).pipe(Effect.provide(inTable(database)))
       }))
 
-    it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
-      Effect.gen(function*() {
-        const { database, worker } = yield* scene
-        const key = yield* worker.save("db", `{"visits":0}`)
-        yield* Effect.gen(function*() {
-          const visits = yield* Effect.all(
-            Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), key)),
-            { concurrency: "unbounded" }
-          )
-          assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
-          const cookies = new Set(visits.map(({ cookie }) => cookie))
-          assert.strictEqual(cookies.size, 1)
-          const [cookie] = cookies
-          assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
-        }).pipe(Effect.provide(inTable(database)))
-      }))
-
     it.scoped("a browser that presents the old and the new cookie has the moved session", () =>
       Effect.gen(function*() {
         const { database, hash, worker } = yield* scene
@@ -213,23 +295,6 @@ for (const [name, open] of databases) {
           assert.instanceOf(error, SessionError.SessionGone)
           assert.strictEqual(cookie, key, "no cookie of a new session")
           assert.deepStrictEqual((yield* visit(Shop, Shop.subject, key)).result, Option.none())
-        }).pipe(Effect.provide(inTable(database)))
-      }))
-
-    it.scoped("a logout of the moved session while another request moves it again is final", () =>
-      Effect.gen(function*() {
-        const { database, hash, worker } = yield* scene
-        const key = yield* worker.save("db", loggedIn(hash))
-        const movedAndEnded = Effect.flatMap(
-          visit(Shop, Shop.subject, key),
-          ({ cookie }) => Effect.as(visit(Shop, Shop.destroy, cookie), cookie)
-        )
-        yield* Effect.gen(function*() {
-          const { error, result } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), key)
-          assert.instanceOf(error, SessionError.SessionGone)
-          for (const cookie of [key, result]) {
-            assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.none())
-          }
         }).pipe(Effect.provide(inTable(database)))
       }))
 
@@ -326,101 +391,6 @@ for (const [name, open] of databases) {
         assert.deepStrictEqual(result, Option.none())
       }))
   })
-}
-
-/** A place without a table, with a Django that saves sessions there. */
-type Scene = Effect.Effect<
-  {
-    readonly worker: Django.Worker
-    readonly hash: string
-    readonly layer: Layer.Layer<SessionService.SessionService<Shop>, unknown>
-  },
-  unknown,
-  Scope.Scope
->
-
-/** The behaviour of a move that does not depend on the place. */
-const moves = (backend: Django.Backend, scene: Scene) => {
-  it.scoped("of 8 requests that move the same session at the same time, none loses its update and all get one cookie", () =>
-    Effect.gen(function*() {
-      const { layer, worker } = yield* scene
-      const old = yield* worker.save(backend, `{"visits":0}`)
-      yield* Effect.gen(function*() {
-        const visits = yield* Effect.all(
-          Array.from({ length: 8 }, () => visit(Shop, Shop.update("visits", (n) => n + 1), old)),
-          { concurrency: "unbounded" }
-        )
-        assert.deepStrictEqual(visits.map(({ error }) => error), Array(8).fill(undefined))
-        const cookies = new Set(visits.map(({ cookie }) => cookie))
-        assert.strictEqual(cookies.size, 1)
-        const [cookie] = cookies
-        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), cookie)).result, 8)
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a logout is final for the old cookie, whether its session has moved or not", () =>
-    Effect.gen(function*() {
-      const { hash, layer, worker } = yield* scene
-      const moved = yield* worker.save(backend, loggedIn(hash))
-      const unmoved = yield* worker.save(backend, loggedIn(hash, `,"other":1`))
-      yield* Effect.gen(function*() {
-        const { cookie } = yield* visit(Shop, Shop.subject, moved)
-        yield* visit(Shop, Shop.destroy, cookie)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, moved)).result, Option.none())
-        yield* visit(Shop, Shop.destroy, unmoved)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, unmoved)).result, Option.none())
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a logout while another request moves the session is final", () =>
-    Effect.gen(function*() {
-      const { hash, layer, worker } = yield* scene
-      const old = yield* worker.save(backend, loggedIn(hash))
-      yield* Effect.gen(function*() {
-        const { error } = yield* visit(
-          Shop,
-          Effect.zipRight(Shop.set("visits", 5), visit(Shop, Shop.destroy, old)),
-          old
-        )
-        assert.instanceOf(error, SessionError.SessionGone)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a logout of the moved session while another request moves it again is final", () =>
-    Effect.gen(function*() {
-      const { hash, layer, worker } = yield* scene
-      const old = yield* worker.save(backend, loggedIn(hash))
-      const movedAndEnded = Effect.flatMap(
-        visit(Shop, Shop.subject, old),
-        ({ cookie }) => visit(Shop, Shop.destroy, cookie)
-      )
-      yield* Effect.gen(function*() {
-        const { error } = yield* visit(Shop, Effect.zipRight(Shop.set("visits", 5), movedAndEnded), old)
-        assert.instanceOf(error, SessionError.SessionGone)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, old)).result, Option.none())
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a login ends the session of the old cookie", () =>
-    Effect.gen(function*() {
-      const { layer, worker } = yield* scene
-      const old = yield* worker.save(backend, `{"visits":4}`)
-      yield* Effect.gen(function*() {
-        const { cookie } = yield* visit(Shop, Shop.authenticate("1"), old)
-        assert.deepStrictEqual((yield* visit(Shop, Shop.subject, cookie)).result, Option.some("1"))
-        assert.strictEqual((yield* visit(Shop, Shop.get("visits"), old)).result, 0)
-      }).pipe(Effect.provide(layer))
-    }))
-
-  it.scoped("a login whose password has changed does not move", () =>
-    Effect.gen(function*() {
-      const { layer, worker } = yield* scene
-      const old = yield* worker.save(backend, loggedIn("0".repeat(64)))
-      const { cookie, result } = yield* Effect.provide(visit(Shop, Shop.subject, old), layer)
-      assert.deepStrictEqual(result, Option.none())
-      assert.strictEqual(cookie, old)
-    }))
 }
 
 describe("DjangoEngine.movingFiles", () => {
